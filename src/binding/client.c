@@ -124,6 +124,14 @@ static void check_arguments(lua_State *L, const struct ac_endpoint *row,
                lua_gettop(L) - first + 1);
 }
 
+static void check_table(lua_State *L, int index, const char *operation,
+                        const char *what)
+{
+  if (lua_type(L, index) != LUA_TTABLE)
+    luaL_error(L, "%s: %s must be a table, got %s", operation, what,
+               ac_type_name(L, index));
+}
+
 static void set_call_options(struct ac_call *call,
                              const struct ac_call_options *options)
 {
@@ -190,7 +198,7 @@ static int client_submit(lua_State *L)
   options.envelope = box->envelope;
   options.max_pause_ms = DEFAULT_MAX_PAUSE_MS;
   if (!lua_isnoneornil(L, 3)) {
-    luaL_checktype(L, 3, LUA_TTABLE);
+    check_table(L, 3, operation, "its options");
     kind = ac_call_options_read(L, 3, &options, &err);
   }
   if (row) {
@@ -199,7 +207,7 @@ static int client_submit(lua_State *L)
     struct ac_error of_request;
     ac_kind kind_of_request;
 
-    luaL_checktype(L, 4, LUA_TTABLE);
+    check_table(L, 4, operation, "its argument");
     ac_buffer_clear(&box->body);
     kind_of_request =
         ac_request_read(L, 4, &request, &box->body, &of_request);

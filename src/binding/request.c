@@ -97,15 +97,18 @@ static ac_kind write_text(struct writer *w, const char *bytes, size_t length)
     return refuse(w, "text with a NUL byte inside");
   for (size_t i = 0; i < length && kind == AC_OK; i++) {
     unsigned char c = (unsigned char)bytes[i];
-    char escape[] = {'\\', 'u', '0', '0', '0', '0'};
+    char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    size_t escape_length = sizeof escape;
 
-    if (c >= 0x20 && c != '"' && c != '\\')
+    if (c == '"' || c == '\\') {
+      escape[1] = (char)c;
+      escape_length = 2;
+    } else if (c >= 0x20) {
       continue;
-    escape[4] = hex[c >> 4];
-    escape[5] = hex[c & 15];
+    }
     kind = ac_buffer_add(w->out, bytes + from, i - from);
     if (kind == AC_OK)
-      kind = ac_buffer_add(w->out, escape, sizeof escape);
+      kind = ac_buffer_add(w->out, escape, escape_length);
     from = i + 1;
   }
   if (kind == AC_OK)
@@ -225,8 +228,11 @@ static ac_kind write_value(struct writer *w, int depth)
              ac_type_name(w->L, -1));
     return refuse(w, w->detail);
   }
-  if (depth > AC_MAX_JSON_DEPTH) /* a cycle ends here too */
-    return refuse(w, "more than 32 tables inside each other");
+  if (depth > AC_MAX_JSON_DEPTH) { /* a cycle ends here too */
+    snprintf(w->detail, sizeof w->detail,
+             "more than %d tables inside each other", AC_MAX_JSON_DEPTH);
+    return refuse(w, w->detail);
+  }
   luaL_checkstack(w->L, 6, "json");
   switch (is_sequence(w->L)) {
   case 1:
@@ -361,7 +367,7 @@ static ac_kind read_query(lua_State *L, struct ac_request *out,
     return ac_error_set(err, AC_ERR_ARGUMENT, "query has more than %d names",
                         AC_MAX_QUERY_PAIRS);
   qsort(out->query, count, 2 * sizeof out->query[0], compare_names);
-  out->query_count = count;
+  out->query_count = 2 * count;
   return kind;
 }
 
