@@ -694,7 +694,7 @@ ac_kind ac_decode_data(const cJSON *envelope, const char *const *arguments,
 static ac_kind wrong_count(const cJSON *item, struct ac_error *err)
 {
   int is_text = cJSON_IsString(item);
-  char value[QUOTE_BYTES];
+  char value[AC_ERROR_VALUE_BYTES];
   ac_kind kind;
 
   if (is_text) {
