@@ -187,7 +187,9 @@ function Emulator:revoke(token, as)
 end
 
 --- Refuses everything for so long, then is back on the same ports.
-function Emulator:dead(ms, how) self:control("dead", { ms = ms, how = how }) end
+function Emulator:dead(ms, how)
+  self:control("dead", { ms = ms, how = how })
+end
 
 --- Answers nothing for so long, and closes nothing; "open": what is connected
 --- now is never answered again, new connections are.
@@ -213,6 +215,9 @@ function Emulator:counters()
   counters.answered = answered
   return counters
 end
+
+--- { B01 = 1, J03 = 9, ... }: fault ids and how many variants they have.
+function Emulator:faults() return self:control("faults").faults end
 
 function Emulator:settings() return self:control("settings").settings end
 

@@ -2,6 +2,7 @@
 --- answers {"ok":true,...} or {"ok":false,"message":"..."} with status 400.
 
 local cqueues = require "cqueues"
+local faults = require "emulator.faults"
 local http = require "emulator.http"
 local json = require "emulator.json"
 
@@ -108,6 +109,9 @@ function verbs.log(server, body)
   if body.clear then server.log:clear() end
   return { log = list }
 end
+
+-- How many variants each fault id has
+function verbs.faults() return { faults = faults.variants } end
 
 function verbs.clear_log(server)
   server.log:clear()

@@ -89,7 +89,7 @@ local function readable(entry)
     port = entry.port, method = entry.method, path = entry.path,
     headers = fields, body = entry.body, token = entry.generation or 0,
     token_sha256 = entry.sha, token_well_formed = entry.bearer or false,
-    status = entry.status or 0, fault = entry.fault,
+    status = entry.status or 0, fault = entry.fault, whole = entry.whole,
   }
 end
 

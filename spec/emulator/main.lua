@@ -168,6 +168,6 @@ local function run(options)
 end
 
 local options = read_options(arg)
-local ok, err = xpcall(run, debug.traceback, options)
+local ok, err = xpcall(function() run(options) end, debug.traceback)
 if not ok then die(tostring(err)) end
 os.exit(0)

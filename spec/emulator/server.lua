@@ -66,7 +66,8 @@ function Server:begin(listener, peer)
   self.connections[conn] = true
   if not listener.quiet then self.log:connected(1) end
   self.queue:wrap(function()
-    local ok, err = xpcall(listener.handler, debug.traceback, conn)
+    local ok, err = xpcall(function() listener.handler(conn) end,
+                           debug.traceback)
     if not ok then io.stderr:write("emulator: ", tostring(err), "\n") end
     conn:close()
     self.connections[conn] = nil
@@ -121,8 +122,8 @@ function Server:decide(conn, request)
     local answer = service:next_scripted(request)
     if answer then return scripted(self, answer, request) end
   end
-  local plan = faults.plan(service, conn, request)
-  if plan then return plan end
+  local plan, code = faults.plan(service, conn, request)
+  if plan then return plan, code end
   local status, body, fields = service:answer(request, request.record)
   return service:render(status, body, fields), status
 end
@@ -191,6 +192,7 @@ function Server:serve(conn)
       good = conn:send(answer)
     else
       status, entry.fault = answer.status or 0, answer.fault
+      entry.whole = answer.whole
       if status ~= 429 then log:accepted(now_ms) end
       good = conn:run(answer)
     end

@@ -166,7 +166,9 @@ function Service:reset()
   for _, app in ipairs(self.data.unknown_apps or {}) do
     self.unknown_apps[app] = true
   end
-  for name, user in pairs(self.data.users or {}) do self:put_user(name, user) end
+  for name, user in pairs(self.data.users or {}) do
+    self:put_user(name, user)
+  end
   assert(self:set(self.initial))
 end
 
@@ -216,7 +218,8 @@ end
 
 --- Our own generator: the same seed gives the same run on every Lua.
 function Service:random()
-  local state = self.random_state or (self.settings.seed * 7919 + 1) % 2147483647
+  local state = self.random_state
+    or (self.settings.seed * 7919 + 1) % 2147483647
   state = (state * 16807) % 2147483647
   self.random_state = state
   return state / 2147483647
@@ -631,6 +634,7 @@ end
 Service.error_body = error_body
 Service.error_of_status = service.error_of_status
 Service.ERRORS = ERRORS
+Service.route = service.route
 
 function Service:next_scripted(request)
   local call = service.route(request.path)
