@@ -41,7 +41,7 @@ local VALUES = { port = "--port", control_port = "--control-port",
                  app_certificate = "--app-certificate", dir = "--dir",
                  max_seconds = "--max-seconds" }
 
-local function command_line(options)
+local function command_line(options, default_dir)
   local words = { quoted(options.lua or os.getenv("EMULATOR_LUA")
                          or "lua5.4"), quoted(here .. "/main.lua") }
   local function add(...)
@@ -59,6 +59,9 @@ local function command_line(options)
     elseif key ~= "lua" and key ~= "timeout_s" then
       error("unknown option '" .. tostring(key) .. "'", 3)
     end
+  end
+  if not options.dir then
+    words[#words + 1] = '--dir "' .. default_dir .. '"'
   end
   return table.concat(words, " ")
 end
@@ -79,7 +82,7 @@ function client.start(options)
   -- In a shell that popen made, $PPID is this process: the emulator ends
   -- when we do, however we end.
   local shell = assert(io.popen("d=$(mktemp -d) || exit 1; "
-    .. command_line(options)
+    .. command_line(options, "$d")
     .. ' --parent $PPID >"$d/out" 2>"$d/err" </dev/null & '
     .. 'echo $! "$d"'))
   local line = shell:read("*l") or ""
@@ -195,6 +198,11 @@ end
 --- now is never answered again, new connections are.
 function Emulator:silent(what)
   self:control("silent", what == "open" and { open = true } or { ms = what })
+end
+
+--- What the TLS port shows new connections: "good", "expired", ...
+function Emulator:certificate(kind)
+  self:control("certificate", { name = kind })
 end
 
 --- On every open connection: send bytes, and/or after = "fin" | "rst".

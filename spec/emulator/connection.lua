@@ -85,6 +85,17 @@ function Connection:reset()
   self:close()
 end
 
+--- FIN now, and no RST later: a socket that is closed while bytes of the peer
+--- wait in it sends one, so they are read away first.
+function Connection:end_output()
+  pcall(self.sock.shutdown, self.sock, "w")
+  local stop = cqueues.monotime() + 1
+  while self.open and cqueues.monotime() < stop do
+    if not self:receive(0.1) then break end
+  end
+  self:close()
+end
+
 --- Says goodbye: close_notify under TLS, then FIN.
 function Connection:finish()
   if self.open and self.tls then
@@ -125,25 +136,17 @@ function steps.drip(self, step)
   return true
 end
 
--- The same bytes until the peer has enough; bounded all the same.
+-- The same bytes until the peer has enough, or `times` times; bounded all
+-- the same. Others get their turn between two of them.
 function steps.endless(self, step)
-  for _ = 1, math.ceil(1024 ^ 3 / #step.endless) do
+  for _ = 1, step.times or math.ceil(1024 ^ 3 / #step.endless) do
     if not self:send(step.endless) then return false end
-    if step.every_ms then cqueues.sleep(step.every_ms / 1000) end
+    cqueues.sleep((step.every_ms or 0) / 1000)
   end
-  return false
+  return step.times ~= nil
 end
 
--- Only while nothing comes from the peer: bytes for an idle connection. A
--- request that comes first is kept for the next round.
-function steps.idle_ms(self, step)
-  if poll(self.sock, step.idle_ms / 1000) == self.sock then
-    return step.only_idle and "busy" or true
-  end
-  return true
-end
-
-local KINDS = { "send", "sleep_ms", "drip", "endless", "idle_ms" }
+local KINDS = { "send", "sleep_ms", "drip", "endless" }
 
 --- Runs a plan: a list of steps, and `after`: keep (nil), fin, rst, notify,
 --- hold. True when the connection is still good for another request.
@@ -151,9 +154,10 @@ function Connection:run(plan)
   for _, step in ipairs(plan) do
     for _, kind in ipairs(KINDS) do
       if step[kind] ~= nil then
-        local ok = steps[kind](self, step)
-        if not ok then self:close() return false end
-        if ok == "busy" then return self.open end
+        if not steps[kind](self, step) then
+          self:close()
+          return false
+        end
       end
     end
   end

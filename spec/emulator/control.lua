@@ -90,6 +90,14 @@ function verbs.silent(server, body)
   return {}
 end
 
+-- { name = "good" | "expired" | ... }: what the TLS port shows from now on
+function verbs.certificate(server, body)
+  if not server.set_certificate then return nil, "started without --tls" end
+  local ok, err = server.set_certificate(body.name or "good")
+  if not ok then return nil, err end
+  return {}
+end
+
 -- Sends bytes on every idle connection, or closes them: { send =, after = }
 function verbs.idle(server, body)
   local n = 0
@@ -139,6 +147,7 @@ end
 function verbs.reset(server)
   server.service:reset()
   server.silent_until = nil
+  if server.set_certificate then server.set_certificate("good") end
   server.log:clear()
   return {}
 end

@@ -200,6 +200,10 @@ function Server:serve(conn)
     log.counters.in_flight = log.counters.in_flight - 1
 
     if not good or request.version == "0" then break end
+    if conn.one_answer then
+      if conn.one_answer == "fin" then conn:close() else conn:finish() end
+      break
+    end
     local limit = service.settings.connection_requests
     if limit > 0 and conn.requests >= limit then break end
     if request.head:find("onnection: close", 1, true) then break end
