@@ -115,7 +115,7 @@ function Connection:hold()
   self:close()
 end
 
--- Plans: what to do instead of one plain answer. -----------------------------
+-- Plans: what to do instead of one plain answer. ----------------------------
 
 local steps = {}
 

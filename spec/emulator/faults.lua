@@ -66,7 +66,7 @@ local function victim(f)
   return sized(f, '{"data":{"victim":999}}')
 end
 
--- B: cut transfers ------------------------------------------------------------
+-- B: cut transfers ----------------------------------------------------------
 
 local CUT_HEAD = "HTTP/1.1 200 OK\r\n" .. JSON_TYPE .. "X-Cut: he"
 
@@ -125,7 +125,7 @@ function rows.B19(f)
 end
 function rows.B20(f) return send(unsized(f, cut_body(f)), "notify") end
 
--- C: framing lies -------------------------------------------------------------
+-- C: framing lies -----------------------------------------------------------
 
 local function length_is(text, after)
   return function(f)
@@ -205,7 +205,7 @@ function rows.C24(f)
            { send = sized(f, f.body) }, status = 200 }
 end
 
--- D: sizes and compression ----------------------------------------------------
+-- D: sizes and compression --------------------------------------------------
 
 local CAP_BYTES = 64 * 1024
 
@@ -270,7 +270,7 @@ function rows.D16(f)
   return send(http.answer(502, f.date, nil, body, "text/html"), nil, 502)
 end
 
--- E: slow ---------------------------------------------------------------------
+-- E: slow -------------------------------------------------------------------
 
 local function slow(f)
   return { { drip = sized(f, f.body), size = 1, every_ms = 100 },
@@ -298,7 +298,7 @@ function rows.E07(f)
            status = 200 }
 end
 
--- F: keep-alive ---------------------------------------------------------------
+-- F: keep-alive -------------------------------------------------------------
 
 -- The second call of this id on one and the same connection.
 local function second_here(f)
@@ -330,7 +330,7 @@ end
 function rows.F09(f) f.conn.idle_ms = f.n > 0 and f.n or 1000 end
 function rows.F10() return nil end
 
--- H: redirects ----------------------------------------------------------------
+-- H: redirects --------------------------------------------------------------
 
 local function location(f, status, url)
   return answer(f, status, "", "Location: " .. url .. "\r\n")
@@ -354,7 +354,7 @@ function rows.H10(f)
     .. "Strict-Transport-Security: max-age=60\r\n"):format(f.port))
 end
 
--- I: statuses -----------------------------------------------------------------
+-- I: statuses ---------------------------------------------------------------
 
 local function always(name, fields)
   return function(f) return refuse(f, name, fields) end
@@ -431,7 +431,7 @@ function rows.I28(f)
                 .. pick(TEXTS, f.n) .. '"}')
 end
 
--- J: bodies with status 200. $K is the asked key. ------------------------------
+-- J: bodies with status 200. $K is the asked key. -----
 
 local function count(value) return '{"data":{"$K":' .. value .. "}}" end
 
@@ -553,7 +553,7 @@ for id in pairs(rows) do
   faults.variants[id] = faults.variants[id] or 1
 end
 
--- Choosing --------------------------------------------------------------------
+-- Choosing ------------------------------------------------------------------
 
 -- Chaos: with probability p an ordinary call meets a row drawn at random.
 local CHAOS_ROWS = { "B01", "B02", "B03", "B04", "B05", "B07", "B08", "B10",

@@ -72,7 +72,7 @@ end
 
 json.quote = quote
 
--- Reading ------------------------------------------------------------------
+-- Reading -------------------------------------------------------------------
 
 local function fail(at, what)
   error({ json = ("%s at byte %d"):format(what, at) }, 0)

@@ -160,7 +160,8 @@ end
 function Service:reset()
   self.settings, self.users, self.known_tokens = {}, {}, {}
   self.generations, self.issued, self.scripts = 0, 0, {}
-  self.fault_calls = {}
+  self.fault_calls, self.limit, self.apps, self.listed = {}, nil, nil, nil
+  self.random_state = nil
   for name, value in pairs(DEFAULTS) do self.settings[name] = value end
   self.unknown_apps = {}
   for _, app in ipairs(self.data.unknown_apps or {}) do
@@ -225,7 +226,7 @@ function Service:random()
   return state / 2147483647
 end
 
--- Users ----------------------------------------------------------------------
+-- Users ---------------------------------------------------------------------
 
 local function recount(user)
   local count = 0
@@ -284,7 +285,7 @@ function Service:find_user(name)
   if self.settings.auto_users then return automatic(name) end
 end
 
--- Tokens ---------------------------------------------------------------------
+-- Tokens --------------------------------------------------------------------
 
 --- The record of a token text; made at first sight.
 function Service:token(text)
@@ -343,7 +344,7 @@ function Service:refuse_token(record, text, app)
   return nil
 end
 
--- Operations -----------------------------------------------------------------
+-- Operations ----------------------------------------------------------------
 
 local function envelope(self, call, action, data, more)
   return '{"action":"' .. action .. '","uri":' .. json.quote(call.uri)

@@ -89,7 +89,8 @@ local SERVERS = {
 }
 
 local FAULTY = { "unknown_ca", "self_signed", "wrong_host", "wildcard",
-                 "cn_only", "cn_and_ip", "expired", "not_yet_valid", "tls11", "tls12" }
+                 "cn_only", "cn_and_ip", "expired", "not_yet_valid", "tls11",
+                 "tls12" }
 
 local function new_context(server, authority, stranger)
   local key = new_key()
