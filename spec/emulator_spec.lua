@@ -324,6 +324,31 @@ describe("the emulator", function()
     c:close()
   end)
 
+  it("draws faults at random, the same with the same seed", function()
+    local function run()
+      e:set { seed = 7, chaos = { p = 0.5, rows = { "I22", "J01" } } }
+      local seen = {}
+      for i = 1, 12 do seen[i] = get(count_of "alice") end
+      return table.concat(seen, " ")
+    end
+    local first = run()
+    assert.equal(first, run())
+    assert.is_truthy(first:find "200" and first:find "50[23]")
+  end)
+
+  it("tells two apps apart", function()
+    e:set { auth = "007", clock_offset_s = 1111200 - os.time(),
+            certificates = { [APP_ID] = CERTIFICATE } }
+    local status = get("/app-id/" .. APP_ID
+                       .. "/users/alice/offline_msg_count",
+                       { token = TOKENS[1] })
+    assert.equal(200, status)
+    local body
+    status, body = get(count_of "alice", { token = TOKENS[1] })
+    assert.equal(401, status)
+    assert.equal("auth_bad_access_token", body.error)
+  end)
+
   it("has a port for each way TCP goes wrong", function()
     local function port(kind) return tonumber(e.ports[kind]:match("%d+$")) end
     assert.is_nil((socket.connect("127.0.0.1", port "closed")))

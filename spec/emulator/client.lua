@@ -67,6 +67,10 @@ local function command_line(options, default_dir)
 end
 
 local function alive(pid)
+  if read_file("/proc/self/stat") == "" then          -- not Linux
+    local ok = os.execute("kill -0 " .. pid .. " 2>/dev/null")
+    return ok == true or ok == 0
+  end
   local stat = read_file("/proc/" .. pid .. "/stat")
   return stat ~= "" and not stat:match("^%d+ %(.*%) Z")
 end
@@ -208,9 +212,10 @@ end
 --- On every open connection: send bytes, and/or after = "fin" | "rst".
 function Emulator:idle(what) return self:control("idle", what).connections end
 
---- The last `limit` requests, oldest first.
-function Emulator:log(limit)
-  return self:control("log", { limit = limit }).log
+--- The last `limit` requests, oldest first; `brief`: time, connection, token
+--- and status only.
+function Emulator:log(limit, brief)
+  return self:control("log", { limit = limit, brief = brief }).log
 end
 
 function Emulator:clear_log() self:control("clear_log") end

@@ -88,7 +88,7 @@ end
 --- FIN now, and no RST later: a socket that is closed while bytes of the peer
 --- wait in it sends one, so they are read away first.
 function Connection:end_output()
-  pcall(self.sock.shutdown, self.sock, "w")
+  self.sock:shutdown("w")
   local stop = cqueues.monotime() + 1
   while self.open and cqueues.monotime() < stop do
     if not self:receive(0.1) then break end
@@ -99,7 +99,7 @@ end
 --- Says goodbye: close_notify under TLS, then FIN.
 function Connection:finish()
   if self.open and self.tls then
-    pcall(self.sock.shutdown, self.sock, "w")
+    self.sock:shutdown("w")
     poll(0.01)
   end
   self:close()

@@ -112,8 +112,9 @@ function verbs.idle(server, body)
   return { connections = n }
 end
 
+-- { limit = 100, brief = true, clear = true }
 function verbs.log(server, body)
-  local list = json.array(server.log:list(body.limit))
+  local list = json.array(server.log:list(body.limit, body.brief))
   if body.clear then server.log:clear() end
   return { log = list }
 end

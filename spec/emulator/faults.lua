@@ -454,7 +454,9 @@ end
 local function successor(id)
   local front, digit = id:match("^(.*)(%d)$")
   if not digit then return id .. "0" end
-  if digit == "9" then return successor(front ~= "" and front or "0") .. "0" end
+  if digit == "9" then
+    return successor(front ~= "" and front or "0") .. "0"
+  end
   return front .. (tonumber(digit) + 1)
 end
 

@@ -17,7 +17,8 @@ function Log:clear()
     requests = 0, accepted = 0, refused_429 = 0, answered = {},
     in_flight = self.counters and self.counters.in_flight or 0,
     max_in_flight = 0, max_accepted_in_1s = 0, per_second = {},
-    connections_opened = 0, max_connections = 0, cut = 0,
+    connections_opened = 0, max_connections = 0, cut = 0, tls_failed = 0,
+    connections_by_port = {},
     connections_open = self.counters and self.counters.connections_open or 0,
   }
   self.recent, self.first, self.last = {}, 1, 0
@@ -59,11 +60,13 @@ function Log:accepted(now_ms)
   if n > c.max_accepted_in_1s then c.max_accepted_in_1s = n end
 end
 
-function Log:connected(delta)
+function Log:connected(delta, port)
   local c = self.counters
   c.connections_open = c.connections_open + delta
   if delta > 0 then
     c.connections_opened = c.connections_opened + 1
+    local by_port = c.connections_by_port
+    by_port[port] = (by_port[port] or 0) + 1
     if c.connections_open > c.max_connections then
       c.max_connections = c.connections_open
     end
@@ -71,7 +74,11 @@ function Log:connected(delta)
 end
 
 -- The token itself is never shown; its generation tells one from another.
-local function readable(entry)
+local function readable(entry, brief)
+  if brief then
+    return { time_ms = entry.time_ms, connection = entry.connection,
+             token = entry.generation or 0, status = entry.status or 0 }
+  end
   local fields = {}
   for _, field in ipairs(http.fields(entry.head)) do
     local name, value = field[1], field[2]
@@ -93,12 +100,13 @@ local function readable(entry)
   }
 end
 
---- The last `limit` requests, oldest first.
-function Log:list(limit)
+--- The last `limit` requests, oldest first; `brief`: numbers only, which is
+--- what one wants after 20,000 of them.
+function Log:list(limit, brief)
   local list = {}
   local n = math.min(self.total, CAPACITY, limit or CAPACITY)
   for i = self.total - n + 1, self.total do
-    list[#list + 1] = readable(self.entries[(i - 1) % CAPACITY + 1])
+    list[#list + 1] = readable(self.entries[(i - 1) % CAPACITY + 1], brief)
   end
   return list
 end

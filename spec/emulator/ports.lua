@@ -35,6 +35,18 @@ local function full_port(server)
   return port
 end
 
+-- Proxies that do not help. What they were told is in the log, with the name
+-- of the port, so that a token in a CONNECT would be seen.
+local PROXIES = {
+  proxy_407 = { { send = "HTTP/1.1 407 Proxy Authentication Required\r\n"
+    .. 'Proxy-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n' },
+    status = 407, after = "fin" },
+  proxy_502 = { { send = "HTTP/1.1 502 Bad Gateway\r\n"
+    .. "Content-Length: 0\r\n\r\n" }, status = 502, after = "fin" },
+  proxy_silence = { after = "hold" },
+  proxy_cut = { { send = "HTTP/1.1 200 Conn" }, after = "fin" },
+}
+
 function ports.open(server, say)
   local function tell(kind, port)
     say("port ", kind, " http://127.0.0.1:", port)
@@ -47,6 +59,12 @@ function ports.open(server, say)
   open("accept_rst", function(conn) conn:reset() end)
   -- Neither reads nor answers: the kernel alone takes what is sent.
   open("accept_silence", function() cqueues.sleep(60) end)
+  for kind, plan in pairs(PROXIES) do
+    open(kind, function(conn)
+      conn.always = plan
+      server:serve(conn)
+    end)
+  end
   if has_luasocket then tell("backlog_full", full_port(server)) end
 end
 

@@ -60,18 +60,27 @@ function Server:accept_on(listener)
   end)
 end
 
+-- Plain Lua 5.1 cannot yield across pcall; there an error ends in the loop of
+-- main.lua, with the same message on stderr.
+local function guarded(handler, conn)
+  if _VERSION == "Lua 5.1" and not rawget(_G, "jit") then
+    handler(conn)
+    return true
+  end
+  return xpcall(function() handler(conn) end, debug.traceback)
+end
+
 function Server:begin(listener, peer)
   self.connection_count = self.connection_count + 1
   local conn = connection.new(peer, self.connection_count, listener.name)
   self.connections[conn] = true
-  if not listener.quiet then self.log:connected(1) end
+  if not listener.quiet then self.log:connected(1, listener.name) end
   self.queue:wrap(function()
-    local ok, err = xpcall(function() listener.handler(conn) end,
-                           debug.traceback)
+    local ok, err = guarded(listener.handler, conn)
     if not ok then io.stderr:write("emulator: ", tostring(err), "\n") end
     conn:close()
     self.connections[conn] = nil
-    if not listener.quiet then self.log:connected(-1) end
+    if not listener.quiet then self.log:connected(-1, listener.name) end
   end)
 end
 
@@ -179,7 +188,9 @@ function Server:serve(conn)
     log:add(entry)
 
     local answer, status, good
-    if conn.silent or self.silent_until
+    if conn.always then
+      answer = conn.always
+    elseif conn.silent or self.silent_until
        and cqueues.monotime() < self.silent_until then
       answer = { status = 0, after = "hold", fault = "silent" }
     else
@@ -187,7 +198,12 @@ function Server:serve(conn)
       if pause_s > 0 then cqueues.sleep(pause_s) end
       answer, status = self:decide(conn, request)
     end
+    local last = request.version == "0"
+      or request.head:find("\n[Cc]onnection: [Cc]lose") ~= nil
     if type(answer) == "string" then
+      if last then
+        answer = answer:gsub("\r\n", "\r\nConnection: close\r\n", 1)
+      end
       if status ~= 429 then log:accepted(now_ms) end
       good = conn:send(answer)
     else
@@ -199,14 +215,13 @@ function Server:serve(conn)
     log:answered(entry, status, mono_ms() - self.started_ms)
     log.counters.in_flight = log.counters.in_flight - 1
 
-    if not good or request.version == "0" then break end
+    if not good or last then break end
     if conn.one_answer then
       if conn.one_answer == "fin" then conn:close() else conn:finish() end
       break
     end
     local limit = service.settings.connection_requests
     if limit > 0 and conn.requests >= limit then break end
-    if request.head:find("onnection: close", 1, true) then break end
   end
   if conn.open and conn.tls then conn:finish() end
 end

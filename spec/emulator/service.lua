@@ -124,6 +124,7 @@ local DEFAULTS = {
   auth = "any",              -- any | list | 007
   tokens = {},               -- for "list"; issued tokens are accepted too
   app_certificate = false,   -- for "007"
+  certificates = false,      -- more of them: { app_id = certificate }
   app_id = false,            -- for "007" and the only app when set
   apps = false,              -- list of the only apps, "app-id/X" or "org/app"
   unauthorized = "oauth",    -- which 401 a bad token gets
@@ -325,8 +326,9 @@ function Service:refuse_token(record, text, app)
   if record.parsed == nil then
     local parsed, why = tokens.parse(text)
     record.parsed, record.why = parsed or false, why
-    record.signed = parsed
-      and tokens.verify(parsed, settings.app_certificate) or false
+    local more = settings.certificates
+    record.signed = parsed and tokens.verify(parsed,
+      more and more[parsed.app_id] or settings.app_certificate) or false
   end
   local token = record.parsed
   if not token then return "corrupt", record.why end

@@ -141,7 +141,7 @@ function tls.open(server, options, api, say, clean_up)
       local ok = conn.sock:starttls(choose(), 10)
       if not ok then
         local counters = server.log.counters
-        counters.tls_failed = (counters.tls_failed or 0) + 1
+        counters.tls_failed = counters.tls_failed + 1
         return
       end
       conn.tls = true
