@@ -61,7 +61,7 @@ local function command_line(options, default_dir)
     end
   end
   if not options.dir then
-    words[#words + 1] = '--dir "' .. default_dir .. '"'
+    words[#words + 1] = '--remove-dir --dir "' .. default_dir .. '"'
   end
   return table.concat(words, " ")
 end

@@ -27,7 +27,9 @@ usage: lua5.4 spec/emulator/main.lua [options]
 ]]
 
 local FLAGS = { ["--tls"] = "tls", ["--tls-faults"] = "tls_faults",
-                ["--port-faults"] = "port_faults", ["--ipv6"] = "ipv6" }
+                ["--port-faults"] = "port_faults", ["--ipv6"] = "ipv6",
+                -- for client.lua, whose folder it then is
+                ["--remove-dir"] = "remove_dir" }
 local VALUES = { ["--port"] = "port", ["--control-port"] = "control_port",
                  ["--data"] = "data", ["--dir"] = "dir",
                  ["--app-certificate"] = "app_certificate",
@@ -112,9 +114,12 @@ local function run(options)
   local servers = require "emulator.server"
   local services = require "emulator.service"
 
-  local data = assert(loadfile(options.data or here .. "/users.lua"))()
+  local chunk, why = loadfile(options.data or here .. "/users.lua")
+  if not chunk then die(why) end
   local clock = new_clock()
-  local service = services.new(clock, data, options.settings)
+  local known, service = pcall(services.new, clock, chunk(),
+                               options.settings)
+  if not known then die(service) end
   clock.offset_s = function() return service.settings.clock_offset_s end
 
   local queue = cqueues.new()
@@ -135,6 +140,10 @@ local function run(options)
   door.quiet = true
   say("listening on http://127.0.0.1:", http.port)
   say("control on http://127.0.0.1:", door.port)
+
+  if not require "emulator.connection".can_reset then
+    say("note: without LuaSocket an RST is a FIN")
+  end
 
   local clean_up = {}
   if options.tls or options.tls_faults then
@@ -165,6 +174,11 @@ local function run(options)
     end
   end
   for _, clean in ipairs(clean_up) do clean() end
+  if options.remove_dir then
+    for _, file in ipairs { "/out", "/err", "" } do
+      os.remove(options.dir .. file)
+    end
+  end
 end
 
 local options = read_options(arg)

@@ -171,7 +171,8 @@ function Service:reset()
   for name, user in pairs(self.data.users or {}) do
     self:put_user(name, user)
   end
-  assert(self:set(self.initial))
+  local ok, err = self:set(self.initial)
+  if not ok then error(err, 0) end
 end
 
 --- Changes settings; says which name it does not know.
@@ -199,6 +200,9 @@ function Service:set(changes)
   end
   for name, value in pairs(new) do self.settings[name] = value end
   if new.seed then self.random_state = nil end
+  if new.app_certificate ~= nil or new.certificates ~= nil then
+    for _, record in pairs(self.known_tokens) do record.parsed = nil end
+  end
   if new.tokens then
     self.listed = {}
     for _, text in ipairs(new.tokens) do self.listed[text] = true end
