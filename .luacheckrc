@@ -1,6 +1,7 @@
 std = "min"                       -- what Lua 5.1 to 5.4 and LuaJIT share
 cache = false
 max_line_length = 120
+max_string_line_length = false
 exclude_files = { "build/**" }
 
 -- Stubs have neither bodies nor callers.

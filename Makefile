@@ -104,16 +104,16 @@ SETUP    = @sh $(SUPPORT)/setup.sh
 
 test: ## busted on LUAS="lua5.4 lua5.1 luajit"; set-up included
 	$(SETUP) test
-	@$(SUBMAKE) specs
+	@+$(SUBMAKE) specs
 
 # Every Lua gets its turn, also after one has failed.
 specs:
-	@failed=; for lua in $(LUAS); do \
+	@+failed=; for lua in $(LUAS); do \
 	  $(SUBMAKE) LUA=$$lua specs-one || failed="$$failed $$lua"; \
 	done; test -z "$$failed" || { echo "specs failed on$$failed"; exit 1; }
 
 specs-one: $(MODULE)
-	@echo "== $(LUA)$(SPECS_UNDER)"
+	@echo "== $(LUA)$(if $(SPECS_UNDER), $(SPECS_UNDER))"
 	@env AGORA_CHAT_BUILD=$(B) $(RUN_ENV) $(RUN_UNDER) \
 	  $$(command -v $(LUA)) $(BUSTED) \
 	  $(if $(GC),-e 'collectgarbage("setpause", 0)') $(BUSTED_ARGS) $(SPEC)
@@ -121,7 +121,7 @@ specs-one: $(MODULE)
 # setpause alone: a huge setstepmul hangs LuaJIT.
 gc: ## specs while the collector never pauses
 	$(SETUP) test
-	@$(SUBMAKE) specs GC=1 SPECS_UNDER=", collector always on"
+	@+$(SUBMAKE) specs GC=1 SPECS_UNDER="with the collector always on"
 
 # ------------------------------------------------------------- sanitizers
 # LD_PRELOAD: the interpreter itself is not instrumented, so the run-time
@@ -137,8 +137,8 @@ ASAN_ENV  = ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 \
 
 asan: ## specs under ASan, UBSan and LSan; also the out-of-memory host
 	$(SETUP) test
-	@$(ASAN_MAKE) oom
-	@$(ASAN_MAKE) specs LUAS="$(ASAN_LUAS)" SPECS_UNDER=" under ASan, UBSan, LSan" \
+	@+$(ASAN_MAKE) oom
+	@+$(ASAN_MAKE) specs LUAS="$(ASAN_LUAS)" SPECS_UNDER="under ASan, UBSan, LSan" \
 	  RUN_ENV="$(ASAN_ENV) LD_PRELOAD='$(call runtime,libasan.so) $(call runtime,libubsan.so)'"
 
 TSAN_MAKE = $(SUBMAKE) B=build/tsan HARDEN= CFLAGS="-O1 -g" SANITIZE=-fsanitize=thread
@@ -146,13 +146,13 @@ TSAN_ENV  = TSAN_OPTIONS=suppressions=$(CURDIR)/$(SUPPORT)/tsan.supp:exitcode=66
 
 tsan: ## 8 Lua states in 8 threads, and the specs, under ThreadSanitizer
 	$(SETUP) test
-	@$(TSAN_MAKE) threads
-	@$(TSAN_MAKE) specs LUAS=lua5.4 SPECS_UNDER=" under TSan" \
+	@+$(TSAN_MAKE) threads
+	@+$(TSAN_MAKE) specs LUAS=lua5.4 SPECS_UNDER="under TSan" \
 	  RUN_ENV="$(TSAN_ENV) LD_PRELOAD=$(call runtime,libtsan.so)"
 
 valgrind: ## specs under valgrind
 	$(SETUP) test valgrind
-	@$(SUBMAKE) specs LUAS=lua5.4 SPECS_UNDER=" under valgrind" \
+	@+$(SUBMAKE) specs LUAS=lua5.4 SPECS_UNDER="under valgrind" \
 	  RUN_UNDER="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=98"
 
 # The hosts are programs that embed Lua, as games and skynet do.
@@ -177,7 +177,7 @@ WITH_EMULATOR = sh $(SUPPORT)/with_emulator.sh
 
 demo: ## the main job against the emulator; set-up included
 	$(SETUP) build
-	@$(SUBMAKE) all
+	@+$(SUBMAKE) all
 	@$(WITH_EMULATOR) lua5.4 examples/quickstart.lua
 
 emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
@@ -186,13 +186,13 @@ emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
 
 examples: ## every example against the emulator
 	$(SETUP) test
-	@$(SUBMAKE) all
+	@+$(SUBMAKE) all
 	@sh $(SUPPORT)/examples.sh
 
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
 	$(SETUP) test check
-	@$(SUBMAKE) LUA=lua5.4 all
+	@+$(SUBMAKE) LUA=lua5.4 all
 	@sh $(SUPPORT)/check.sh
 
 # In two steps: a generator that fails must not leave half a file.
