@@ -21,7 +21,7 @@ LIBDIR  ?= $(PREFIX)/lib/lua/$(LUA_ABI)
 LUADIR  ?= $(PREFIX)/share/lua/$(LUA_ABI)
 
 WARN   ?= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
-          -Wwrite-strings -Wundef -Wpointer-arith -Wvla -Wformat=2 \
+          -Wwrite-strings -Wundef -Wpointer-arith -Wvla -Wformat=2 -Wno-format-nonliteral \
           -Wold-style-definition
 HARDEN ?= -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 
