@@ -112,10 +112,10 @@ specs:
 	  $(SUBMAKE) LUA=$$lua specs-one || failed="$$failed $$lua"; \
 	done; test -z "$$failed" || { echo "specs failed on$$failed"; exit 1; }
 
-specs-one: $(MODULE)
+specs-one: $(MODULE) $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
 	@echo "== $(LUA)$(if $(SPECS_UNDER), $(SPECS_UNDER))"
 	@env AGORA_CHAT_BUILD=$(B) $(RUN_ENV) $(RUN_UNDER) \
-	  $$(command -v $(LUA)) $(BUSTED) \
+	  $(if $(IN_HOST),$(B)/$(LUA)/lua_host,$$(command -v $(LUA))) $(BUSTED) \
 	  $(if $(GC),-e 'collectgarbage("setpause", 0)') $(BUSTED_ARGS) $(SPEC)
 
 # setpause alone: a huge setstepmul hangs LuaJIT.
@@ -124,10 +124,9 @@ gc: ## specs while the collector never pauses
 	@+$(SUBMAKE) specs GC=1 SPECS_UNDER="with the collector always on"
 
 # ------------------------------------------------------------- sanitizers
-# LD_PRELOAD: the interpreter itself is not instrumented, so the run-time
-# library has to be there before it. Specs start child processes with
-# `env -u LD_PRELOAD`.
-runtime   = $(shell $(CC) -print-file-name=$(1))
+# Specs run in an interpreter of our own, with the sanitizer in it
+# (spec/support/lua_host.c). A spec that starts Lua again, with the module,
+# starts arg[-1].
 ASAN_LUAS ?= lua5.4 luajit
 
 ASAN_MAKE = $(SUBMAKE) B=build/asan HARDEN= CFLAGS="-O1 -g" SANITIZE="-fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
@@ -138,8 +137,8 @@ ASAN_ENV  = ASAN_OPTIONS=detect_leaks=1:abort_on_error=0:exitcode=99 \
 asan: ## specs under ASan, UBSan and LSan; also the out-of-memory host
 	$(SETUP) test
 	@+$(ASAN_MAKE) oom
-	@+$(ASAN_MAKE) specs LUAS="$(ASAN_LUAS)" SPECS_UNDER="under ASan, UBSan, LSan" \
-	  RUN_ENV="$(ASAN_ENV) LD_PRELOAD='$(call runtime,libasan.so) $(call runtime,libubsan.so)'"
+	@+$(ASAN_MAKE) specs IN_HOST=1 LUAS="$(ASAN_LUAS)" SPECS_UNDER="under ASan, UBSan, LSan" \
+	  RUN_ENV="$(ASAN_ENV)"
 
 TSAN_MAKE = $(SUBMAKE) B=build/tsan HARDEN= CFLAGS="-O1 -g" SANITIZE=-fsanitize=thread
 TSAN_ENV  = TSAN_OPTIONS=suppressions=$(CURDIR)/$(SUPPORT)/tsan.supp:exitcode=66:second_deadlock_stack=1
@@ -147,15 +146,15 @@ TSAN_ENV  = TSAN_OPTIONS=suppressions=$(CURDIR)/$(SUPPORT)/tsan.supp:exitcode=66
 tsan: ## 8 Lua states in 8 threads, and the specs, under ThreadSanitizer
 	$(SETUP) test
 	@+$(TSAN_MAKE) threads
-	@+$(TSAN_MAKE) specs LUAS=lua5.4 SPECS_UNDER="under TSan" \
-	  RUN_ENV="$(TSAN_ENV) LD_PRELOAD=$(call runtime,libtsan.so)"
+	@+$(TSAN_MAKE) specs IN_HOST=1 LUAS=lua5.4 SPECS_UNDER="under TSan" \
+	  RUN_ENV="$(TSAN_ENV)"
 
 valgrind: ## specs under valgrind
 	$(SETUP) test valgrind
-	@+$(SUBMAKE) specs LUAS=lua5.4 SPECS_UNDER="under valgrind" \
+	@+$(SUBMAKE) specs IN_HOST=1 LUAS=lua5.4 SPECS_UNDER="under valgrind" \
 	  RUN_UNDER="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=98"
 
-# The hosts are programs that embed Lua, as games and skynet do.
+# The other hosts are programs that embed Lua, as games and skynet do.
 HOST_LUA  = $(call once,HOST_LUA,$(PKG_CONFIG) --libs $(LUA))
 HOST_PATH = LUA_PATH='lua/?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;'
 

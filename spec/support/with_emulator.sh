@@ -18,7 +18,7 @@ done
 dir=$(mktemp -d)
 # --parent: it ends with this script, even when this script is killed.
 # shellcheck disable=SC2086
-env -u LD_PRELOAD lua5.4 spec/emulator/main.lua --parent $$ $options \
+lua5.4 spec/emulator/main.lua --parent $$ $options \
   >"$dir/out" 2>"$dir/err" </dev/null &
 emulator=$!
 stop() {
