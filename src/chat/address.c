@@ -79,8 +79,8 @@ static ac_kind wrong(struct ac_error *err, const char *why)
 }
 
 /* Says where host and prefix are in a good base URL. */
-static ac_kind split(const char *url, int allow_http, size_t *out_origin_length,
-                     struct ac_error *err)
+static ac_kind split(const char *url, int allow_http,
+                     size_t *out_origin_length, struct ac_error *err)
 {
   const char *host, *p;
   size_t host_length;

@@ -86,6 +86,7 @@ struct ac_call {
   int64_t alarm_ms;           /* when something is due for it; INT64_MAX: never */
   int64_t submitted_ms, ready_ms, sent_ms, deadline_ms, attempt_deadline_ms;
   int64_t not_before_ms;
+  int64_t held_until_ms;      /* a held batch's call; 0: not held */
   int attempts;               /* sent so far */
   int tries;                  /* those of them that count against a limit */
   int throttled;              /* those that were answered 429 */

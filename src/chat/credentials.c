@@ -42,8 +42,8 @@ static int is_token(struct ac_slice token)
 static ac_kind check_ttl(const struct ac_credentials_config *config,
                          struct ac_error *err)
 {
-  int64_t most = config->kind == AC_CREDENTIALS_CLIENT ? MAX_LIFE_S
-                                                       : AC_TOKEN_MAX_TTL_S;
+  int64_t most =
+      config->kind == AC_CREDENTIALS_CLIENT ? MAX_LIFE_S : AC_TOKEN_MAX_TTL_S;
 
   if (config->ttl_s < 0 || config->ttl_s > most)
     return ac_error_set(err, AC_ERR_ARGUMENT,
@@ -85,8 +85,7 @@ static ac_kind check(const struct ac_credentials_config *config,
                           "credentials.client_id and client_secret must not "
                           "be empty");
     return check_ttl(config, err);
-  case AC_CREDENTIALS_PROVIDED:
-    break;
+  case AC_CREDENTIALS_PROVIDED: break;
   }
   return AC_OK;
 }
@@ -127,8 +126,7 @@ ac_kind ac_credentials_init(struct ac_credentials *c,
     c->client_secret = copy(config->client_secret);
     failed = !c->client_id || !c->client_secret;
     break;
-  case AC_CREDENTIALS_PROVIDED:
-    break;
+  case AC_CREDENTIALS_PROVIDED: break;
   }
   if (failed) {
     ac_credentials_free(c);
@@ -328,8 +326,7 @@ static void delete_wiped(cJSON *json)
 {
   cJSON *item;
 
-  cJSON_ArrayForEach(item, json)
-    if (item->valuestring)
+  cJSON_ArrayForEach(item, json) if (item->valuestring)
       ac_wipe(item->valuestring, strlen(item->valuestring));
   cJSON_Delete(json);
 }

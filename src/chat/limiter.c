@@ -61,8 +61,8 @@ int64_t ac_limiter_turn_ms(const struct ac_limiter *l, int64_t ahead,
 
 void ac_limiter_throttled(struct ac_limiter *l, int64_t now_ms)
 {
-  double lowest = LOWEST_PER_S < l->set_rate_per_s ? LOWEST_PER_S
-                                                   : l->set_rate_per_s;
+  double lowest =
+      LOWEST_PER_S < l->set_rate_per_s ? LOWEST_PER_S : l->set_rate_per_s;
 
   if (l->rate_per_s <= 0 || now_ms - l->lowered_ms < STEP_MS)
     return;

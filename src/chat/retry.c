@@ -22,12 +22,9 @@ enum ac_retry_class ac_retry_classify(const struct ac_error *err)
   case AC_ERR_BAD_RESPONSE:
     return strcmp(err->code, "truncated") == 0 ? AC_RETRY_TRANSIENT
                                                : AC_RETRY_NEVER;
-  case AC_ERR_RATE_LIMITED:
-    return AC_RETRY_THROTTLE;
-  case AC_ERR_UNAUTHORIZED:
-    return AC_RETRY_TOKEN;
-  default:
-    return AC_RETRY_NEVER;
+  case AC_ERR_RATE_LIMITED: return AC_RETRY_THROTTLE;
+  case AC_ERR_UNAUTHORIZED: return AC_RETRY_TOKEN;
+  default: return AC_RETRY_NEVER;
   }
 }
 
@@ -55,9 +52,8 @@ int64_t ac_retry_wait_ms(const struct ac_retry_policy *policy,
   }
   if (what != AC_RETRY_TRANSIENT || tries >= policy->max_attempts)
     return -1;
-  wait_ms = ac_random_up_to(random,
-                            doubled(policy->backoff_ms, tries - 1,
-                                    BACKOFF_CAP * policy->backoff_ms));
+  wait_ms = ac_random_up_to(random, doubled(policy->backoff_ms, tries - 1,
+                                            BACKOFF_CAP * policy->backoff_ms));
   return wait_ms > retry_after_ms ? wait_ms : retry_after_ms;
 }
 
