@@ -9,10 +9,9 @@
 static const struct {
   const char *name;
   int retryable;
-} kinds[] = {
-    {"ok", 0},
+} kinds[] = {{"ok", 0},
 #define AC_KIND_ROW(kind, name, retryable) {name, retryable},
-    AC_ERROR_KINDS(AC_KIND_ROW)
+             AC_ERROR_KINDS(AC_KIND_ROW)
 #undef AC_KIND_ROW
 };
 
@@ -99,11 +98,11 @@ size_t ac_error_sentence(const struct ac_error *err, const char *operation,
 
   if (err->http_status)
     snprintf(status, sizeof status, " (HTTP %d)", err->http_status);
-  length = snprintf(out, size, "%s%s%s%s%s%s%s%s%s%s",
-                    operation ? operation : "", operation ? ": " : "",
-                    ac_kind_name(err->kind), err->code[0] ? "/" : "", err->code,
-                    status, words[0] ? ": " : "", words, more[0] ? ": " : "",
-                    more);
+  length =
+      snprintf(out, size, "%s%s%s%s%s%s%s%s%s%s", operation ? operation : "",
+               operation ? ": " : "", ac_kind_name(err->kind),
+               err->code[0] ? "/" : "", err->code, status,
+               words[0] ? ": " : "", words, more[0] ? ": " : "", more);
   if (length < 0)
     length = 0, out[0] = '\0';
   return (size_t)length < size ? (size_t)length : size - 1;

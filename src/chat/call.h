@@ -86,8 +86,10 @@ struct ac_call {
   int64_t alarm_ms;           /* when something is due for it; INT64_MAX: never */
   int64_t submitted_ms, ready_ms, sent_ms, deadline_ms, attempt_deadline_ms;
   int64_t not_before_ms;
-  int attempts;
-  int throttled;              /* how often a 429 came */
+  int64_t held_until_ms;      /* a held batch's call; 0: not held */
+  int attempts;               /* sent so far */
+  int tries;                  /* those of them that count against a limit */
+  int throttled;              /* those that were answered 429 */
   int resent;                 /* its one resend after a renewal is used up */
   uint32_t generation;        /* of the token it was sent with */
   int fresh;                  /* the next attempt wants a new connection */
