@@ -573,8 +573,11 @@ function Service:answer(request, record)
   end
   local settings = self.settings
   local name, fields = settings.refuse, nil
-  if self.limit and (not settings.limit_path
-                     or request.path:find(settings.limit_path, 1, true)) then
+  local limited = not route_.free         -- tokens have a budget of their own
+  if settings.limit_path then
+    limited = request.path:find(settings.limit_path, 1, true) ~= nil
+  end
+  if self.limit and limited then
     if not self.limit:admit(self.clock.mono_ms()) then
       name = "reach_limit"
       if self.limit.retry_after_s then
