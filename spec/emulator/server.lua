@@ -160,6 +160,13 @@ function Server:serve(conn)
   end
   local function continue() conn:send("HTTP/1.1 100 Continue\r\n\r\n") end
 
+  if self.drop then
+    local drop = self.drop
+    drop.count = drop.count - 1
+    if drop.count <= 0 then self.drop = nil end
+    if drop.how == "fin" then conn:end_output() else conn:reset() end
+    return
+  end
   while conn.open do
     local request, rest = http.read_request(buffer, more, continue)
     if not request then

@@ -482,22 +482,14 @@ end
 
 -- Routes: the end of the path decides, what is before it is prefix and app.
 
+-- Not gmatch("[^/]*"): Lua 5.1 finds an empty piece after each part.
 local function split(path)
-  local list = {}
-  for part in path:gmatch("[^/]*") do list[#list + 1] = part end
-  return list
-end
-
--- Lua 5.1's gmatch gives an empty piece after each part; find does not.
-if #split("a/b") ~= 2 then
-  split = function(path)
-    local list, at = {}, 1
-    while true do
-      local slash = path:find("/", at, true)
-      list[#list + 1] = path:sub(at, (slash or 0) - 1)
-      if not slash then return list end
-      at = slash + 1
-    end
+  local list, at = {}, 1
+  while true do
+    local slash = path:find("/", at, true)
+    list[#list + 1] = path:sub(at, (slash or 0) - 1)
+    if not slash then return list end
+    at = slash + 1
   end
 end
 
