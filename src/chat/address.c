@@ -143,7 +143,7 @@ ac_kind ac_address_init(struct ac_address *a, const char *base_url,
                         struct ac_error *err)
 {
   int by_org = org_name || app_name;
-  size_t origin_length, prefix_length, size;
+  size_t origin_length = 0, prefix_length, size;
   ac_kind kind = AC_OK;
 
   a->origin = a->prefix = NULL;

@@ -1,0 +1,19 @@
+std = "min"                       -- what Lua 5.1 to 5.4 and LuaJIT share
+cache = false
+max_line_length = 120
+max_string_line_length = false
+exclude_files = { "build/**" }
+
+-- Stubs have neither bodies nor callers.
+files["lua/agora_chat/meta.lua"] = { unused_args = false, unused = false }
+files["lua/agora_chat/loop/resty.lua"] = { std = "ngx_lua" }
+
+files["spec/**"] = { std = "min+busted" }
+files["spec/support/oom_chunk.lua"] = { read_globals = { "fail_on", "fail_off" } }
+files["spec/emulator/**"] = { std = "max+busted" }      -- a program of its own, for Lua 5.4
+files["spec/nginx/**"] = { std = "ngx_lua+busted" }
+
+files["examples/**"] = { std = "max" }
+files["examples/love/**"] = { std = "max+love" }
+files["examples/openresty/**"] = { std = "ngx_lua" }
+files[".busted"] = { std = "max" }
