@@ -312,6 +312,21 @@ describe("the emulator", function()
     up:close()
   end)
 
+  it("drops the next connections, then is good again", function()
+    for _, how in ipairs { "rst", "fin" } do
+      e:drop(2, how)
+      for _ = 1, 2 do
+        local c = socket.connect("127.0.0.1", e.port)
+        if c then
+          c:settimeout(2)
+          assert.equal("closed", (select(2, c:receive(1))))
+          c:close()
+        end
+      end
+      assert.equal(200, (get(count_of "alice")))
+    end
+  end)
+
   it("falls silent, for all or for who is connected", function()
     local c = connect()
     ask(c, count_of "alice")

@@ -198,6 +198,11 @@ function Emulator:dead(ms, how)
   self:control("dead", { ms = ms, how = how })
 end
 
+--- Ends the next `count` connections as soon as they are there.
+function Emulator:drop(count, how)
+  self:control("drop", { count = count, how = how })
+end
+
 --- Answers nothing for so long, and closes nothing; "open": what is connected
 --- now is never answered again, new connections are.
 function Emulator:silent(what)

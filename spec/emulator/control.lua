@@ -76,6 +76,12 @@ function verbs.dead(server, body)
   return {}
 end
 
+-- { count = 2, how = "rst" | "fin" }: ends the next connections at once
+function verbs.drop(server, body)
+  server.drop = { count = body.count or 1, how = body.how }
+  return {}
+end
+
 -- { ms = 1000 }: nothing is answered for so long, nothing is closed.
 -- { open = true }: the connections that are open now never answer again, new
 -- ones do.
@@ -147,7 +153,7 @@ end
 -- Users, settings, scripts, tokens, log: all as at the start.
 function verbs.reset(server)
   server.service:reset()
-  server.silent_until = nil
+  server.silent_until, server.drop = nil, nil
   if server.set_certificate then server.set_certificate("good") end
   server.log:clear()
   return {}

@@ -2,6 +2,7 @@
 --- faults decide.
 
 local cqueues = require "cqueues"
+local errno = require "cqueues.errno"
 local socket = require "cqueues.socket"
 local connection = require "emulator.connection"
 local faults = require "emulator.faults"
@@ -51,8 +52,10 @@ function Server:accept_on(listener)
   local sock = listener.sock
   self.queue:wrap(function()
     while listener.sock == sock do
-      local peer = sock:accept({ nodelay = true }, 1)
-      if peer then
+      local peer, err = sock:accept({ nodelay = true }, 1)
+      if not peer and err ~= errno.ETIMEDOUT and err ~= errno.EAGAIN then
+        cqueues.sleep(0.01)                  -- out of descriptors, for one
+      elseif peer then
         if listener.sock ~= sock then peer:close() break end
         self:begin(listener, peer)
       end
@@ -157,6 +160,13 @@ function Server:serve(conn)
   end
   local function continue() conn:send("HTTP/1.1 100 Continue\r\n\r\n") end
 
+  if self.drop then
+    local drop = self.drop
+    drop.count = drop.count - 1
+    if drop.count <= 0 then self.drop = nil end
+    if drop.how == "fin" then conn:end_output() else conn:reset() end
+    return
+  end
   while conn.open do
     local request, rest = http.read_request(buffer, more, continue)
     if not request then
@@ -198,18 +208,20 @@ function Server:serve(conn)
       if pause_s > 0 then cqueues.sleep(pause_s) end
       answer, status = self:decide(conn, request)
     end
+    local call = service.route(request.path)
+    local counted = call and not call.free
     local last = request.version == "0"
       or request.head:find("\n[Cc]onnection: [Cc]lose") ~= nil
     if type(answer) == "string" then
       if last then
         answer = answer:gsub("\r\n", "\r\nConnection: close\r\n", 1)
       end
-      if status ~= 429 then log:accepted(now_ms) end
+      if status ~= 429 and counted then log:accepted(now_ms) end
       good = conn:send(answer)
     else
       status, entry.fault = answer.status or 0, answer.fault
       entry.whole = answer.whole
-      if status ~= 429 then log:accepted(now_ms) end
+      if status ~= 429 and counted then log:accepted(now_ms) end
       good = conn:run(answer)
     end
     log:answered(entry, status, mono_ms() - self.started_ms)

@@ -482,22 +482,14 @@ end
 
 -- Routes: the end of the path decides, what is before it is prefix and app.
 
+-- Not gmatch("[^/]*"): Lua 5.1 finds an empty piece after each part.
 local function split(path)
-  local list = {}
-  for part in path:gmatch("[^/]*") do list[#list + 1] = part end
-  return list
-end
-
--- Lua 5.1's gmatch gives an empty piece after each part; find does not.
-if #split("a/b") ~= 2 then
-  split = function(path)
-    local list, at = {}, 1
-    while true do
-      local slash = path:find("/", at, true)
-      list[#list + 1] = path:sub(at, (slash or 0) - 1)
-      if not slash then return list end
-      at = slash + 1
-    end
+  local list, at = {}, 1
+  while true do
+    local slash = path:find("/", at, true)
+    list[#list + 1] = path:sub(at, (slash or 0) - 1)
+    if not slash then return list end
+    at = slash + 1
   end
 end
 
@@ -573,8 +565,11 @@ function Service:answer(request, record)
   end
   local settings = self.settings
   local name, fields = settings.refuse, nil
-  if self.limit and (not settings.limit_path
-                     or request.path:find(settings.limit_path, 1, true)) then
+  local limited = not route_.free         -- tokens have a budget of their own
+  if settings.limit_path then
+    limited = request.path:find(settings.limit_path, 1, true) ~= nil
+  end
+  if self.limit and limited then
     if not self.limit:admit(self.clock.mono_ms()) then
       name = "reach_limit"
       if self.limit.retry_after_s then

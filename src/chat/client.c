@@ -379,6 +379,11 @@ ac_kind ac_client_set_token(struct ac_client *c, struct ac_slice token,
   return AC_OK;
 }
 
+ac_kind ac_client_check_token(struct ac_slice token, struct ac_error *err)
+{
+  return ac_credentials_check_token(token, err);
+}
+
 int ac_client_wants_token(struct ac_client *c, int64_t now_ms)
 {
   (void)now_ms;

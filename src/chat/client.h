@@ -128,6 +128,9 @@ ac_kind ac_client_set_token(struct ac_client *client, struct ac_slice token,
                             int64_t ttl_s, int64_t now_ms,
                             struct ac_error *err);
 
+/* That check alone: on any thread, for whoever passes the token on later. */
+ac_kind ac_client_check_token(struct ac_slice token, struct ac_error *err);
+
 /* credentials = function: 1 once for each token that is wanted (the flag is
    lowered by asking and raised again if no answer comes). */
 int ac_client_wants_token(struct ac_client *client, int64_t now_ms);

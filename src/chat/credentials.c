@@ -145,14 +145,21 @@ void ac_credentials_free(struct ac_credentials *c)
   ac_buffer_wipe(&c->token);
 }
 
+ac_kind ac_credentials_check_token(struct ac_slice token, struct ac_error *err)
+{
+  if (is_token(token))
+    return AC_OK;
+  return ac_error_set(err, AC_ERR_ARGUMENT,
+                      "a token must be 1 to %d visible ASCII characters",
+                      AC_TOKEN_MAX_BYTES);
+}
+
 ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,
                            int64_t life_ms, int64_t now_ms, int64_t wall_s,
                            struct ac_error *err)
 {
-  if (!is_token(token))
-    return ac_error_set(err, AC_ERR_ARGUMENT,
-                        "a token must be 1 to %d visible ASCII characters",
-                        AC_TOKEN_MAX_BYTES);
+  if (ac_credentials_check_token(token, err) != AC_OK)
+    return AC_ERR_ARGUMENT;
   ac_buffer_wipe(&c->token);
   if (ac_buffer_add(&c->token, token.bytes, token.length) != AC_OK) {
     c->generation++;

@@ -100,6 +100,9 @@ ac_kind ac_credentials_fetch_answer(struct ac_credentials *c,
                                     struct ac_slice body, int64_t now_ms,
                                     int64_t wall_s, struct ac_error *err);
 
+/* argument when this cannot be a token (1 to 8192 visible ASCII bytes). */
+ac_kind ac_credentials_check_token(struct ac_slice token, struct ac_error *err);
+
 /* A token has come. life_ms 0: unknown. argument when it cannot be one (1 to
    8192 visible ASCII bytes). */
 ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,

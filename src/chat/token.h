@@ -1,7 +1,7 @@
 /* token.h - Agora "007" tokens (AccessToken2): made and read.
  *
  * Format: "007" + base64(zlib(str(signature) + signed)), all little endian; see
- * docs of AgoraIO/Tools. Salt and time are the caller's, so the same input makes
+* AgoraIO/Tools. Salt and time are the caller's, so the same input makes
  * the same bytes. */
 #ifndef AC_TOKEN_H
 #define AC_TOKEN_H

@@ -70,11 +70,16 @@ static struct ac_runner *new_inline(const struct ac_runner_config *config,
 struct ac_runner *ac_runner_new(const struct ac_runner_config *config,
                                 struct ac_error *err)
 {
-  struct ac_runner *r;
-  struct ac_runner *inner = new_inline(config, err);
+  struct ac_runner *r, *inner;
+  struct ac_runner_config for_thread;
 
-  if (!inner || config->mode != AC_RUNNER_THREADED)
-    return inner;
+  if (config->mode != AC_RUNNER_THREADED)
+    return new_inline(config, err);
+  for_thread = *config;
+  for_thread.client.max_queue = INT_MAX; /* counted on the owner's side */
+  inner = new_inline(&for_thread, err);
+  if (!inner)
+    return NULL;
   r = calloc(1, sizeof *r);
   if (!r) {
     ac_runner_free(inner);
