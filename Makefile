@@ -227,6 +227,11 @@ help: ## this table
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	  while IFS='|' read -r word does; do printf '  make %-10s %s\n' "$$word" "$$does"; done
 
+# `make -j2 test check`: one habit after the other, each as parallel as it is.
+ifneq ($(filter test gc asan tsan valgrind demo examples check meta rock,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
         demo emulator examples check meta format install rock setup clean \
