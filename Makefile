@@ -228,7 +228,7 @@ help: ## this table
 	  while IFS='|' read -r word does; do printf '  make %-10s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter test gc asan tsan valgrind demo examples check meta rock,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
