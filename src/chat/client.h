@@ -23,31 +23,31 @@
 /* What a client is made with. Texts are borrowed for the duration of
    ac_client_new only. Zero means "not given" where a default is named. */
 struct ac_client_config {
-  const char *base_url;         /* https://host[:port][/prefix] */
-  const char *app_id;           /* or org_name and app_name */
+  const char *base_url; /* https://host[:port][/prefix] */
+  const char *app_id;   /* or org_name and app_name */
   const char *org_name, *app_name;
   int allow_http;
   struct ac_credentials_config credentials;
-  int64_t timeout_ms;           /* 10000 */
-  int64_t connect_timeout_ms;   /* 3000 */
-  int64_t attempt_timeout_ms;   /* 5000 */
-  int max_attempts;             /* 0: 4, and 8 for throttled calls */
-  int64_t backoff_ms;           /* 100 */
-  double rate_per_s;            /* 95; < 0: no pacing */
-  int burst;                    /* 5 */
-  int max_in_flight;            /* 32 */
-  int max_queue;                /* 10000 */
-  int want_events;              /* keep events for ac_client_next_event */
-  uint64_t seed;                /* of the jitter; 0: from the system */
+  int64_t timeout_ms;         /* 10000 */
+  int64_t connect_timeout_ms; /* 3000 */
+  int64_t attempt_timeout_ms; /* 5000 */
+  int max_attempts;           /* 0: 4, and 8 for throttled calls */
+  int64_t backoff_ms;         /* 100 */
+  double rate_per_s;          /* 95; < 0: no pacing */
+  int burst;                  /* 5 */
+  int max_in_flight;          /* 32 */
+  int max_queue;              /* 10000 */
+  int want_events;            /* keep events for ac_client_next_event */
+  uint64_t seed;              /* of the jitter; 0: from the system */
 };
 
 /* One finished attempt, for on_event. */
 struct ac_event {
-  const char *operation;        /* static text */
+  const char *operation; /* static text */
   int attempt;
-  ac_kind kind;                 /* AC_OK */
+  ac_kind kind; /* AC_OK */
   char code[AC_ERROR_CODE_BYTES];
-  int http_status;              /* 0: none */
+  int http_status; /* 0: none */
   int64_t elapsed_ms;
   int reused;
 };
@@ -56,8 +56,8 @@ struct ac_event {
 struct ac_stats {
   int64_t accepted, ok, failed, cancelled, in_flight, queued;
   int64_t attempts, retries, renewals, connections, bytes_in, bytes_out;
-  double rate_per_s;            /* now; < 0: no pacing */
-  int64_t queue_us;             /* waited here, all attempts */
+  double rate_per_s; /* now; < 0: no pacing */
+  int64_t queue_us;  /* waited here, all attempts */
   int64_t phase_us[AC_PHASES];
 };
 
@@ -65,7 +65,8 @@ struct ac_stats {
 struct ac_client *ac_client_new(const struct ac_client_config *config,
                                 int64_t now_ms, int64_t wall_s,
                                 struct ac_error *err);
-void ac_client_free(struct ac_client *client); /* and all its calls; wipes secrets */
+void ac_client_free(
+    struct ac_client *client); /* and all its calls; wipes secrets */
 
 /* "https", "host:port" - what the transport needs of the base URL, parsed
    once: scheme://host[:port] without prefix. Borrowed. */
@@ -74,27 +75,33 @@ const char *ac_client_origin(const struct ac_client *client);
 /* Takes a prepared call; *out_id (> 0) is its id. AC_ERR_OVERLOAD when
    max_queue calls wait: the call stays the asker's then. A call that cannot
    make its deadline is taken and ends at once. */
-ac_kind ac_client_submit(struct ac_client *client, struct ac_call *call /* takes */,
-                         int64_t now_ms, int64_t *out_id, struct ac_error *err);
+ac_kind ac_client_submit(struct ac_client *client,
+                         struct ac_call *call /* takes */, int64_t now_ms,
+                         int64_t *out_id, struct ac_error *err);
 
 /* The wall clock, Unix seconds: whoever drives the client tells it before
    ac_client_next_outgoing. */
-void ac_client_set_wall(struct ac_client *client, int64_t now_ms, int64_t wall_s);
+void ac_client_set_wall(struct ac_client *client, int64_t now_ms,
+                        int64_t wall_s);
 
 /* The next call to send, or NULL when nothing may go now. Borrowed: the
    client keeps it until it is delivered or given up. */
-struct ac_call *ac_client_next_outgoing(struct ac_client *client, int64_t now_ms);
+struct ac_call *ac_client_next_outgoing(struct ac_client *client,
+                                        int64_t now_ms);
 
 /* A call that came back: call->error.kind AC_OK and call->reply, or the
    transport's verdict in call->error. If call->distrust is set when this
    returns, its connection must not be used again. */
-void ac_client_deliver(struct ac_client *client, struct ac_call *call, int64_t now_ms);
+void ac_client_deliver(struct ac_client *client, struct ac_call *call,
+                       int64_t now_ms);
 
 /* A call whose attempt has run out of time: the transport drops it (and says
    in reply.phase how far it was), then hands it to ac_client_give_up. NULL:
    none. Borrowed. */
-struct ac_call *ac_client_next_overdue(struct ac_client *client, int64_t now_ms);
-void ac_client_give_up(struct ac_client *client, struct ac_call *call, int64_t now_ms);
+struct ac_call *ac_client_next_overdue(struct ac_client *client,
+                                       int64_t now_ms);
+void ac_client_give_up(struct ac_client *client, struct ac_call *call,
+                       int64_t now_ms);
 
 /* Ends a call as cancelled. If it was out it is returned: the transport must
    drop it before anything else is asked of the client. Else NULL. */
@@ -118,14 +125,16 @@ int64_t ac_client_pending(const struct ac_client *client);
 /* A token from outside: text (checked: 1 to 8192 bytes, no CR, LF, NUL or
    space), its life in seconds (0: unknown). argument otherwise. */
 ac_kind ac_client_set_token(struct ac_client *client, struct ac_slice token,
-                            int64_t ttl_s, int64_t now_ms, struct ac_error *err);
+                            int64_t ttl_s, int64_t now_ms,
+                            struct ac_error *err);
 
 /* credentials = function: 1 once for each token that is wanted (the flag is
    lowered by asking and raised again if no answer comes). */
 int ac_client_wants_token(struct ac_client *client, int64_t now_ms);
 
 /* The function gave no token: why, for people. */
-void ac_client_token_failed(struct ac_client *client, const char *message, int64_t now_ms);
+void ac_client_token_failed(struct ac_client *client, const char *message,
+                            int64_t now_ms);
 
 void ac_client_stats(const struct ac_client *client, struct ac_stats *out);
 

@@ -32,6 +32,10 @@ struct ac_engine *ac_engine_new(const struct ac_engine_config *config,
                                 struct ac_error *err);
 void ac_engine_free(struct ac_engine *engine); /* drops what is out; prompt */
 
+/* Instead of ac_engine_free in a forked child: the tokens are wiped, the rest
+   is left lying, for the connections and the epoll set are the parent's. */
+void ac_engine_abandon(struct ac_engine *engine);
+
 /* Puts a call's attempt on its way: method, full_path, token, body, fresh.
    Not AC_OK: nothing was started, err says why. */
 ac_kind ac_engine_start(struct ac_engine *engine, struct ac_call *call,
@@ -41,8 +45,8 @@ ac_kind ac_engine_start(struct ac_engine *engine, struct ac_call *call,
 void ac_engine_drop(struct ac_engine *engine, struct ac_call *call);
 
 /* Waits at most wait_ms (0: not at all, -1: for ever) for sockets or libcurl's own
-   timer, and lets libcurl work. Returns early on a signal or ac_engine_wake. */
-void ac_engine_run(struct ac_engine *engine, int wait_ms);
+   timer, and lets libcurl work. Returns early on a signal or ac_engine_wake: 1. */
+int ac_engine_run(struct ac_engine *engine, int wait_ms);
 
 /* The next attempt that has ended, its verdict in call->error and call->reply;
    NULL: none. The call is no longer the engine's. */
