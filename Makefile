@@ -215,7 +215,7 @@ install: all ## into PREFIX, or LIBDIR and LUADIR, below DESTDIR
 	done
 
 rock: ## through LuaRocks, into build/rocks
-	@luarocks --lua-version $(LUA_ABI) make --tree $(CURDIR)/$(B)/rocks agora_chat-scm-1.rockspec
+	@env -u MAKEFLAGS luarocks --lua-version $(LUA_ABI) make --tree $(CURDIR)/$(B)/rocks agora_chat-scm-1.rockspec
 
 setup: ## install what is missing (Debian, Ubuntu), or say what is
 	$(SETUP) test check
