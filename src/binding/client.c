@@ -14,7 +14,7 @@
 #include "skynet.h"
 
 #define DEFAULT_MAX_PAUSE_MS 300000
-#define MAX_ID 9007199254740992.0
+#define MAX_EXACT 9007199254740991.0
 #define MAX_TTL_S 315360000.0 /* ten years */
 
 struct box {
@@ -234,7 +234,7 @@ static int check_id(lua_State *L, int index, int64_t *out_id)
 
   luaL_checktype(L, index, LUA_TNUMBER);
   id = (double)lua_tonumber(L, index);
-  if (!(id >= 1 && id <= MAX_ID))
+  if (!(id >= 1 && id <= MAX_EXACT))
     return 0;
   *out_id = (int64_t)id;
   return (double)*out_id == id;
@@ -672,6 +672,17 @@ static int client_deliver(lua_State *L)
   return 1;
 }
 
+static int64_t check_moment(lua_State *L, int index)
+{
+  double moment;
+
+  luaL_checktype(L, index, LUA_TNUMBER);
+  moment = (double)lua_tonumber(L, index);
+  luaL_argcheck(L, moment >= 0 && moment <= MAX_EXACT, index,
+                "no moment in time");
+  return (int64_t)moment;
+}
+
 /* set_now(ms, wall_s | nil) */
 static int client_set_now(lua_State *L)
 {
@@ -680,12 +691,10 @@ static int client_set_now(lua_State *L)
 
   if (refuses_manual(L, &box))
     return 2;
-  luaL_checktype(L, 2, LUA_TNUMBER);
-  now_ms = (int64_t)lua_tonumber(L, 2);
+  now_ms = check_moment(L, 2);
   if (!lua_isnoneornil(L, 3)) {
-    luaL_checktype(L, 3, LUA_TNUMBER);
+    box->first_wall_s = check_moment(L, 3);
     box->first_ms = now_ms;
-    box->first_wall_s = (int64_t)lua_tonumber(L, 3);
   }
   ac_runner_set_now(box->runner, now_ms,
                     box->first_wall_s + (now_ms - box->first_ms) / 1000);
