@@ -14,6 +14,9 @@
 
 #include "base/utf8.h"
 #include "chat/answer.h"
+#include "chat/http_date.h"
+#include "chat/json.h"
+#include "chat/refusal.h"
 
 #define CHECK(condition) \
   do {                   \
@@ -61,7 +64,7 @@ static void decode(const char *bytes, size_t length)
     if (decoders[i](root, arguments, result, &err) != AC_OK) {
       CHECK(err.kind == AC_ERR_BAD_RESPONSE || err.kind == AC_ERR_NOT_FOUND);
       CHECK(err.code[0]);
-      ac_answer_note_error_words(root, &err);
+      ac_refusal_note_words(root, &err);
       check_error(&err);
     } else if (i == 0) {
       item = cJSON_GetObjectItemCaseSensitive(result, "count");
@@ -80,7 +83,7 @@ static void decode(const char *bytes, size_t length)
          bytes[length - 1])
     length--;
   for (size_t cut = length > 64 ? length - 64 : 0; cut < length; cut++) {
-    CHECK(ac_answer_scan(bytes, cut, &err) == AC_ERR_BAD_RESPONSE);
+    CHECK(ac_json_check(bytes, cut, &err) == AC_ERR_BAD_RESPONSE);
     CHECK(strcmp(err.code, "truncated") == 0);
   }
 }
@@ -100,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(bytes, data, size);
   decode(bytes, size);
   for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
-    CHECK(ac_answer_error(statuses[i], bytes, size, &err) == err.kind);
+    CHECK(ac_refusal_read(statuses[i], bytes, size, &err) == err.kind);
     CHECK(err.kind != AC_OK && err.http_status == statuses[i]);
     check_error(&err);
   }

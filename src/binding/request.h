@@ -5,11 +5,12 @@
 
 #include "../base/buffer.h"
 #include "../chat/call.h"
+#include "../chat/json.h"
 #include "compat.h"
 
 enum {
   AC_MAX_JSON_DEPTH =
-      AC_ANSWER_MAX_DEPTH, /* the scan of a body allows no more */
+      AC_JSON_MAX_DEPTH, /* the scan of a body allows no more */
   AC_MAX_PATH_PARTS = 64,
   AC_MAX_QUERY_PAIRS = 64,
   AC_NUMBER_TEXT_BYTES = 40

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "../base/utf8.h"
-#include "answer.h"
+#include "json.h"
 
 enum { MAX_PART_BYTES = 1024 };
 
@@ -30,7 +30,7 @@ static void wipe_strings(cJSON *item)
   for (; item; item = item->next) {
     if (item->valuestring)
       ac_wipe(item->valuestring, strlen(item->valuestring));
-    wipe_strings(item->child); /* at most AC_ANSWER_MAX_DEPTH */
+    wipe_strings(item->child); /* at most AC_JSON_MAX_DEPTH */
   }
 }
 
@@ -165,7 +165,7 @@ static ac_kind check_body(struct ac_slice body, struct ac_error *err)
                         "json: must not be longer than %d bytes, got %lu",
                         (int)AC_MAX_REQUEST_BODY_BYTES,
                         (unsigned long)body.length);
-  if (ac_answer_scan(body.bytes, body.length, &fault) != AC_OK)
+  if (ac_json_check(body.bytes, body.length, &fault) != AC_OK)
     return ac_error_set(err, AC_ERR_ARGUMENT, "json: %s", fault.text);
   return AC_OK;
 }

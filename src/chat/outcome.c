@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "answer.h"
+#include "http_date.h"
+#include "refusal.h"
 #include "retry.h"
 
 int ac_outcome_refusal(struct ac_call *call, int64_t wall_s)
@@ -14,7 +16,7 @@ int ac_outcome_refusal(struct ac_call *call, int64_t wall_s)
   int64_t date_s = 0;
 
   if (reply->http_status != 200) {
-    ac_answer_error(reply->http_status, bytes,
+    ac_refusal_read(reply->http_status, bytes,
                     encoded ? 0 : reply->body.length, &call->error);
     (void)ac_http_date_s(reply->date, &date_s);
     call->error.retry_after_ms =
@@ -55,7 +57,7 @@ static ac_kind build(struct ac_call *call, cJSON *envelope /* takes */)
     made = cJSON_AddNumberToObject(result, "http_status", 200) != NULL;
   }
   if (kind == AC_ERR_BAD_RESPONSE && strcmp(call->error.code, "shape") == 0)
-    ac_answer_note_error_words(envelope, &call->error);
+    ac_refusal_note_words(envelope, &call->error);
   if (made && kind == AC_OK && call->envelope) {
     made = cJSON_AddItemToObject(result, "envelope", envelope);
     if (made)

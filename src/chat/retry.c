@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "answer.h"
+#include "http_date.h"
 
 static const int64_t RETRY_AFTER_MAX_MS = 60000;
 static const int64_t THROTTLE_BASE_MS = 1000, THROTTLE_MAX_MS = 8000;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "answer.h"
 #include "fetch.h"
+#include "http_date.h"
 #include "outcome.h"
 #include "queue.h"
 
