@@ -1,7 +1,7 @@
 /* fuzz_answer.c - arbitrary bytes as an answer (libFuzzer).
  *
  *   clang -g -O1 -D_GNU_SOURCE -fsanitize=fuzzer,address,undefined -Isrc \
- *     spec/support/fuzz_answer.c src/chat/answer.c src/base/error.c \
+ *     spec/support/fuzz_answer.c src/chat/answer.c src/chat/json.c src/chat/refusal.c src/chat/http_date.c src/chat/foreign.c src/base/error.c \
  *     src/base/utf8.c -lcjson -o build/fuzz_answer
  *   build/fuzz_answer -max_len=4096 -max_total_time=60 spec/fixtures
  *

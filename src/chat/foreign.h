@@ -44,6 +44,20 @@ static inline int ac_lower(int c)
   return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
 }
 
+static inline int ac_is_blank(int c)
+{
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* -1: no hex digit. */
+static inline int ac_hex_value(int c)
+{
+  if (ac_is_digit(c))
+    return c - '0';
+  c = ac_lower(c);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 int ac_same_without_case(const char *a, const char *b);
 int ac_starts_without_case(const char *text, size_t length,
                            const char *start); /* start: in lower case */

@@ -82,7 +82,7 @@ int ac_http_date_s(const char *text, int64_t *out_s)
   struct date d = {text, 1, 0, 0, 0, 0, 0, 0};
   int leap;
 
-  while (is_blank(*d.at))
+  while (ac_is_blank(*d.at))
     d.at++;
   name_of(&d, weekdays, 7, strcspn(d.at, ", ") > 3 ? 0 : 3);
   if (*d.at == ' ') { /* asctime: Sun Nov  6 08:49:37 1994 */
@@ -116,7 +116,7 @@ int ac_http_date_s(const char *text, int64_t *out_s)
     clock_of(&d);
     expect(&d, " GMT");
   }
-  while (d.ok && is_blank(*d.at))
+  while (d.ok && ac_is_blank(*d.at))
     d.at++;
   if (!d.ok || *d.at != '\0' || d.year < 1900)
     return 0;

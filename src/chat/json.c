@@ -49,14 +49,6 @@ static int cut_character(const unsigned char *bytes, size_t left)
   return 0;
 }
 
-static int hex_value(int c)
-{
-  if (ac_is_digit(c))
-    return c - '0';
-  c = ac_lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Four hex digits. */
 static enum ac_json_verdict scan_hex4(struct ac_json *s, unsigned *out)
 {
@@ -66,7 +58,7 @@ static enum ac_json_verdict scan_hex4(struct ac_json *s, unsigned *out)
 
     if (s->at == s->end)
       return AC_JSON_SHORT;
-    value = hex_value(*s->at);
+    value = ac_hex_value(*s->at);
     if (value < 0)
       return wrong(s, "a bad escape");
     *out = *out << 4 | (unsigned)value;

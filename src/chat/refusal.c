@@ -1,5 +1,6 @@
 #include "refusal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "foreign.h"
@@ -86,11 +87,6 @@ static void line_add_character(struct line *line, unsigned long code)
     line_add(line, (int)(0x80 | (code >> 6 & 0x3f)));
   }
   line_add(line, (int)(0x80 | (code & 0x3f)));
-}
-
-static int is_blank(int c)
-{
-  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
 
 static int line_full(const struct line *line)
@@ -221,11 +217,11 @@ static const char *find_string(const char *at, const char *end,
         memcmp(at + 1, key, name) != 0 || at[name + 1] != '"')
       continue;
     after = at + name + 2;
-    while (after < end && is_blank(*after))
+    while (after < end && ac_is_blank(*after))
       after++;
     if (after == end || *after++ != ':')
       continue; /* a value that reads like the key */
-    while (after < end && is_blank(*after))
+    while (after < end && ac_is_blank(*after))
       after++;
     return after < end && *after == '"' ? after + 1 : NULL;
   }
@@ -255,8 +251,8 @@ static int read_string(const char *bytes, size_t length, const char *key,
       line_add(line, strchr("bfnrt", *at) ? ' ' : (unsigned char)*at);
       continue;
     }
-    for (i = 0; i < 4 && end - at > 1 && hex_value(at[1]) >= 0; i++)
-      code = code << 4 | (unsigned long)hex_value(*++at);
+    for (i = 0; i < 4 && end - at > 1 && ac_hex_value(at[1]) >= 0; i++)
+      code = code << 4 | (unsigned long)ac_hex_value(*++at);
     line_add_character(line, i == 4 ? code : ' ');
   }
   return at && at < end;
