@@ -215,7 +215,7 @@ install: all ## into PREFIX, or LIBDIR and LUADIR, below DESTDIR
 	done
 
 rock: ## through LuaRocks, into build/rocks
-	@luarocks --lua-version $(LUA_ABI) make --tree $(CURDIR)/$(B)/rocks agora_chat-scm-1.rockspec
+	@env -u MAKEFLAGS luarocks --lua-version $(LUA_ABI) make --tree $(CURDIR)/$(B)/rocks agora_chat-scm-1.rockspec
 
 setup: ## install what is missing (Debian, Ubuntu), or say what is
 	$(SETUP) test check
@@ -226,6 +226,11 @@ clean: ## remove everything that was built
 help: ## this table
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	  while IFS='|' read -r word does; do printf '  make %-10s %s\n' "$$word" "$$does"; done
+
+# `make -j2 test check`: one habit after the other, each as parallel as it is.
+ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \

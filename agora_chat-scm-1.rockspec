@@ -2,7 +2,7 @@ rockspec_format = "3.0"
 package = "agora_chat"
 version = "scm-1"
 source = {
-  url = "git+https://github.com/agora-chat/agora_chat.git",
+  url = "git+file://.",        -- `luarocks make` in a clone does not look here
 }
 description = {
   summary = "Offline message data of the Agora Chat REST API, on a C core",

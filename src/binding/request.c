@@ -276,6 +276,8 @@ static ac_kind write_json(lua_State *L, struct ac_request *out,
 
 /* -- path and query -- */
 
+#define NO_LIST "path must be a list without holes or names"
+
 /* The list on top of the stack -> out->parts. */
 static ac_kind read_path(lua_State *L, struct ac_request *out,
                          struct ac_error *err)
@@ -289,11 +291,13 @@ static ac_kind read_path(lua_State *L, struct ac_request *out,
     count++;
   }
   if (count != length)
-    luaL_error(L, "path must be a list without holes and names");
+    luaL_error(L, NO_LIST);
   for (size_t i = 0; i < length; i++) {
     char what[24];
 
     lua_rawgeti(L, -1, (int)i + 1);
+    if (lua_isnil(L, -1))
+      luaL_error(L, NO_LIST);
     if (lua_type(L, -1) != LUA_TSTRING) {
       snprintf(what, sizeof what, "path[%d]", (int)i + 1);
       ac_raise_not_text(L, -1, what);

@@ -67,7 +67,7 @@ static int make_token(lua_State *L, int use)
   struct ac_token_options options;
   struct ac_error err;
   char text[MAX_TOKEN_TEXT];
-  size_t length;
+  size_t length = 0;
 
   luaL_checktype(L, 1, LUA_TTABLE);
   if (ac_token_options_read(L, 1, use, &options, &err) ||

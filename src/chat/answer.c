@@ -94,6 +94,20 @@ static const char *quoted(struct quote *q, const char *bytes, size_t length)
   return q->text;
 }
 
+/* The same, but a blank at either end stays: it may be all that is wrong with
+   a value. */
+static void clean_value(const char *bytes, size_t length, char *out,
+                        size_t size)
+{
+  size_t used = 0;
+
+  if (length > 0 && bytes[0] == ' ')
+    out[used++] = ' ';
+  clean(bytes, length, out + used, size - used - 1);
+  if (length > used && bytes[length - 1] == ' ')
+    strcat(out, " ");
+}
+
 /* -- the scan: is this strict JSON? ------------------------------------- */
 
 enum verdict { WHOLE, SHORT, WRONG }; /* SHORT: good so far, then it ended */
@@ -284,7 +298,7 @@ static enum verdict scan_literal(struct scan *s, const char *literal)
     if (s->at == s->end)
       return SHORT;
     if (*s->at != (unsigned char)*literal)
-      return wrong(s, "no JSON value");
+      return wrong(s, "something else");
   }
   return WHOLE;
 }
@@ -303,7 +317,7 @@ static enum verdict scan_scalar(struct scan *s)
   default:
     if (*s->at == '-' || is_digit(*s->at))
       return scan_number(s);
-    return wrong(s, "no JSON value");
+    return wrong(s, "something else");
   }
 }
 
@@ -352,7 +366,7 @@ static enum verdict scan_text(struct scan *s, const char *bytes,
         continue;
       }
       if (c != (objects & 1 ? '}' : ']'))
-        return wrong(s, "no ',' and no end of it");
+        return wrong(s, "neither ',' nor an end");
       break;
     case KEY:
     case FIRST_KEY:
@@ -372,7 +386,7 @@ static enum verdict scan_text(struct scan *s, const char *bytes,
     case VALUE:
       if (c == '{' || c == '[') {
         if (depth == AC_ANSWER_MAX_DEPTH)
-          return wrong(s, "too many levels");
+          return wrong(s, "more than 8 levels");
         depth++;
         objects = objects << 1 | (c == '{');
         s->at++;
@@ -424,7 +438,7 @@ ac_kind ac_answer_scan(const char *bytes, size_t length, struct ac_error *err)
 
 /* -- from text to tree -------------------------------------------------- */
 
-static char *put_integer(char *out, long value)
+static char *put_integer(char *out, int64_t value)
 {
   char digits[24];
   int n = 0;
@@ -432,7 +446,7 @@ static char *put_integer(char *out, long value)
   if (value < 0)
     *out++ = '-';
   do {
-    long digit = value % 10;
+    int digit = (int)(value % 10);
 
     digits[n++] = (char)('0' + (digit < 0 ? -digit : digit));
     value /= 10;
@@ -449,7 +463,7 @@ static char *put_short_number(char *out, const char *number, size_t length)
   enum { DIGITS = 40 };
   const char *end = number + length;
   int digits = 0, point = 0;
-  long scale = 0, exponent = 0;
+  int64_t scale = 0, exponent = 0;
 
   if (*number == '-')
     *out++ = *number++;
@@ -677,15 +691,31 @@ ac_kind ac_decode_data(const cJSON *envelope, const char *const *arguments,
   return AC_OK;
 }
 
-static ac_kind wrong_count(struct ac_error *err, const char *value)
+static ac_kind wrong_count(const cJSON *item, struct ac_error *err)
 {
-  ac_kind kind = ac_error_set_code(
-      err, AC_ERR_BAD_RESPONSE, "range",
-      "expected a whole number from 0 to 2^53 - 1 as count, got %s",
-      value[0] ? value : "an empty string");
+  int is_text = cJSON_IsString(item);
+  char value[AC_ERROR_VALUE_BYTES];
+  ac_kind kind;
 
+  if (is_text) {
+    clean_value(item->valuestring, strlen(item->valuestring), value,
+                sizeof value);
+  } else if (fabs(item->valuedouble) < 1e18 &&
+             item->valuedouble == (double)(int64_t)item->valuedouble) {
+    *put_integer(value, (int64_t)item->valuedouble) = '\0';
+  } else if (isinf(item->valuedouble) ||
+             !cJSON_PrintPreallocated((cJSON *)(size_t)(const void *)item,
+                                      value, sizeof value, 0)) {
+    /* cJSON writes the shortest text that is the number, in any locale, but
+       "null" for infinity. */
+    strcpy(value, item->valuedouble < 0 ? "-1e999" : "1e999");
+  }
+  kind = ac_error_set_code(
+      err, AC_ERR_BAD_RESPONSE, "range",
+      "expected a whole number from 0 to 2^53 - 1 as count, got %s%s%s",
+      is_text ? "\"" : "", value, is_text ? "\"" : "");
   if (err)
-    clean(value, strlen(value), err->value, sizeof err->value);
+    strcpy(err->value, value);
   return kind;
 }
 
@@ -717,31 +747,16 @@ ac_kind ac_decode_count(const cJSON *envelope, const char *const *arguments,
     return wrong_shape(err, "data", "an object", data);
   if (find_asked(data, arguments[0], 1, &item, err) != AC_OK)
     return AC_ERR_BAD_RESPONSE;
-  if (cJSON_IsString(item)) {
+  if (cJSON_IsString(item))
     count = digits_value(item->valuestring);
-    if (count < 0) {
-      struct quote quote;
-
-      return wrong_count(
-          err, quoted(&quote, item->valuestring, strlen(item->valuestring)));
-    }
-  } else if (cJSON_IsNumber(item)) {
+  else if (cJSON_IsNumber(item))
     count = item->valuedouble; /* valueint stops at 2^31 - 1 */
-    if (!(count >= 0 && count < COUNT_LIMIT) || count != floor(count)) {
-      char number[64];
-
-      /* cJSON writes the shortest text that is this number, in any locale,
-         but "null" for infinity. */
-      if (isinf(count) ||
-          !cJSON_PrintPreallocated((cJSON *)(size_t)(const void *)item, number,
-                                   sizeof number, 0))
-        strcpy(number, count < 0 ? "-1e999" : "1e999");
-      return wrong_count(err, number);
-    }
-    count += 0.0; /* -0 is 0 */
-  } else {
+  else
     return wrong_shape(err, "count", "a number", item);
-  }
+  if (!(count >= 0 && count < COUNT_LIMIT) ||
+      count != (double)(int64_t)count)
+    return wrong_count(item, err);
+  count += 0.0; /* -0 is 0 */
   if (!cJSON_AddNumberToObject(result, "count", count))
     return no_memory(err);
   return AC_OK;
@@ -774,7 +789,7 @@ ac_kind ac_decode_status(const cJSON *envelope, const char *const *arguments,
   const char *msg_id = arguments[1];
   const cJSON *data = data_of(envelope);
   const cJSON *item;
-  struct quote quote;
+  char value[AC_ERROR_VALUE_BYTES];
 
   /* An empty object or, as its sister operations do it, an empty array. */
   if ((cJSON_IsObject(data) || cJSON_IsArray(data)) && !data->child)
@@ -796,13 +811,13 @@ ac_kind ac_decode_status(const cJSON *envelope, const char *const *arguments,
       return no_memory(err);
     return AC_OK;
   }
+  clean_value(item->valuestring, strlen(item->valuestring), value,
+              sizeof value);
   ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "unknown_status",
                     "expected delivered or undelivered as status, got \"%s\"",
-                    quoted(&quote, item->valuestring,
-                           strlen(item->valuestring)));
+                    value);
   if (err)
-    clean(item->valuestring, strlen(item->valuestring), err->value,
-          sizeof err->value);
+    strcpy(err->value, value);
   return AC_ERR_BAD_RESPONSE;
 }
 

@@ -468,12 +468,29 @@ static int64_t time_us(const struct ac_transfer *t, CURLINFO what)
   return us > 0 ? us : 0;
 }
 
+/* libcurl (7.88) writes down when TCP was connected only once TLS is too, but
+   counts the connection at once. */
+static enum ac_phase phase_of(const struct ac_transfer *t, const int64_t *marks,
+                              int connections)
+{
+  long proxy_status = 0;
+
+  if (t->sent)
+    return t->header_bytes || t->body_bytes ? AC_PHASE_BODY : AC_PHASE_FIRST_BYTE;
+  if (!marks[AC_PHASE_DNS])
+    return AC_PHASE_DNS;
+  if (!t->setup->https || (!marks[AC_PHASE_CONNECT] && !connections))
+    return AC_PHASE_CONNECT;
+  curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+  return t->setup->proxy && proxy_status != 200 ? AC_PHASE_CONNECT : AC_PHASE_TLS;
+}
+
 /* Fills what was measured; returns the phase the attempt was in. */
 static enum ac_phase measure(struct ac_transfer *t)
 {
   struct ac_reply *reply = &t->call->reply;
   int64_t spent_us = monotonic_us() - t->started_us;
-  curl_off_t in = 0, out = 0;
+  curl_off_t in = 0;
   long number = 0;
   enum ac_phase phase;
   int64_t marks[AC_PHASES], last = 0;
@@ -485,14 +502,9 @@ static enum ac_phase measure(struct ac_transfer *t)
   marks[AC_PHASE_FIRST_BYTE] = time_us(t, CURLINFO_STARTTRANSFER_TIME_T);
   marks[AC_PHASE_BODY] = spent_us;
 
-  if (t->sent)
-    phase = t->header_bytes || t->body_bytes ? AC_PHASE_BODY : AC_PHASE_FIRST_BYTE;
-  else if (!marks[AC_PHASE_DNS])
-    phase = AC_PHASE_DNS;
-  else if (!marks[AC_PHASE_CONNECT])
-    phase = AC_PHASE_CONNECT;
-  else
-    phase = t->setup->https ? AC_PHASE_TLS : AC_PHASE_CONNECT;
+  curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &number);
+  reply->connections = (int)number;
+  phase = phase_of(t, marks, reply->connections);
 
   for (int i = 0; i < AC_PHASES; i++) {
     reply->phase_us[i] = 0;
@@ -510,10 +522,7 @@ static enum ac_phase measure(struct ac_transfer *t)
   curl_easy_getinfo(t->easy, CURLINFO_HEADER_SIZE, &number);
   reply->bytes_in = in + number;
   curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &number);
-  out = number;
-  reply->bytes_out = out;
-  curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &number);
-  reply->connections = (int)number;
+  reply->bytes_out = number;
   reply->phase = phase;
   reply->sent = t->sent;
   if (t->use.socket)

@@ -121,6 +121,8 @@ ac_kind ac_verdict(const struct ac_outcome *o, struct ac_error *err)
     kind = AC_ERR_NETWORK;
     code = "reset";
   }
+  if (o->result == CURLE_COULDNT_CONNECT && o->os_errno == ECONNRESET)
+    code = "reset"; /* accepted, then cut before we had looked */
   if (o->proxy && !o->sent && kind == AC_ERR_NETWORK)
     code = "proxy"; /* the only one we have talked to */
   return set(err, kind, code, o, kind == AC_ERR_TLS ? hint_of(o) : "");
