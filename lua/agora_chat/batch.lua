@@ -49,8 +49,8 @@ local function unknown_option(name)
   local nearest, steps
   for known in pairs(OPTIONS) do
     local d = distance(text:lower(), known)
-    if known:find(text, 1, true) then d = math.min(d, 1) end     -- 'timeout' is 'timeout_ms'
-    if d <= 3 and d < #text and (not steps or d < steps or (d == steps and known < nearest)) then
+    local near = d <= 3 and d < #text or known:find(text, 1, true)     -- 'timeout' is 'timeout_ms'
+    if near and (not steps or d < steps or (d == steps and known < nearest)) then
       nearest, steps = known, d
     end
   end

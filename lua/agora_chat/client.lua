@@ -461,7 +461,7 @@ function Client:tick(max)
   local taken, err = self:collect(max and max - count)
   if not taken then return nil, err end
   if not self.closed then serve_token(self) end
-  if not self.closed then run_due(self) end
+  if not self.closed then run_due(self, max and max - count) end
   if not self.closed then tell_events(self) end
   return count + taken
 end
