@@ -1,5 +1,5 @@
--- What is believed of an answer, and what an error means. The numbers in the
--- names (J03, I09) are those of the catalogue of faults the client is held to.
+-- What is believed of an answer, and what an error means. Names such as J03 and
+-- I09 are those of the faults that spec/emulator/faults.lua plays.
 local fake = require "spec.support.fake"
 
 local function count(body, username)
@@ -419,6 +419,7 @@ describe("an error", function()
     local err = means("quota", "resource_limited", 429, '{"error":"resource_limited","error_description":"You have exc')
     assert.equal("You have exc", err.description)
     means("quota", "resource_limited", 429, '{"error" : "resource_limited","error_description":"raw\nline"}')
+    means("quota", "resource_limited", 429, '{"exception":"error","error":"resource_limited","error_desc')
     means("rate_limited", "reach_limit", 429, '{"error":"resource_limi')
     means("rate_limited", "reach_limit", 429, '{"x":"\\"error\\":\\"resource_limited\\"')
   end)

@@ -2,7 +2,8 @@ local core = require "agora_chat.core"
 
 local APP_ID = "970ca35de60c44645bbae8a215061b33"
 local CERTIFICATE = "5cfd2fd1755d40ecb72977518be15d3b"
-local has_integers = math.type ~= nil
+local type_of_number = rawget(math, "type")   -- Lua 5.3 has integers
+local has_integers = type_of_number ~= nil
 
 local function copy(from, into)
   for name, value in pairs(from or {}) do into[name] = value end
@@ -134,7 +135,8 @@ describe("options", function()
       contains("user_agent", refused { user_agent = text })
     end
     assert(new { user_agent = ("x"):rep(256) }):close()
-    for _, text in ipairs { "", "ftp://h:1", "socks5://h:1", "http://", "h", "h:", ":80", "h:80\r\n", "a b:80", "http://h:80\0" } do
+    local bad = { "", "ftp://h:1", "socks5://h:1", "http://", "h", "h:", ":80", "h:80\r\n", "a b:80", "http://h:80\0" }
+    for _, text in ipairs(bad) do
       contains("proxy", refused { proxy = text })
     end
     for _, text in ipairs { "http://h:3128", "HTTPS://user:secret@h:1", "h:80" } do
@@ -392,16 +394,17 @@ describe("a request", function()
       assert.equal(number, tonumber(json({ number }):sub(2, -2)))
     end
     if has_integers then
-      assert.equal("[9223372036854775807,-9223372036854775808]", json { math.maxinteger, math.mininteger })
+      local largest = tonumber "0x7fffffffffffffff"
+      assert.equal("[9223372036854775807,-9223372036854775808]", json { largest, -largest - 1 })
     end
   end)
 
   it("writes numbers the same where the comma is decimal", function()
     local before = os.setlocale()
-    local found = os.setlocale("de_DE.UTF-8") or os.setlocale("de_DE")
+    local found = os.setlocale("de_DE.UTF-8") or os.setlocale("de_DE.utf8") or os.setlocale("fr_FR.UTF-8")
     local ok, body = pcall(json, { 1.5, 0.1 })
     os.setlocale(before)
-    if not found then return pending("no German locale here") end
+    if not found then return pending("no locale with a decimal comma here") end
     assert.is_true(ok)
     assert.equal("[1.5,0.1]", body)
   end)
@@ -437,7 +440,8 @@ describe("a request", function()
 
   it("uses no metamethods", function()
     local function fail() error("asked") end
-    assert.equal('{"a":1}', json(setmetatable({ a = 1 }, { __index = fail, __pairs = fail, __len = fail, __tostring = fail })))
+    local strange = { __index = fail, __pairs = fail, __len = fail, __tostring = fail }
+    assert.equal('{"a":1}', json(setmetatable({ a = 1 }, strange)))
   end)
 end)
 
@@ -461,15 +465,16 @@ describe("results", function()
   end)
 
   it("keep whole numbers whole", function()
-    local e = envelope '{"a":1542601518137,"b":9007199254740991,"c":-9007199254740991,"d":1.0,"e":-0.0,"x":1.5,"y":1e300}'
+    local e = envelope('{"a":1542601518137,"b":9007199254740991,"c":-9007199254740991,"d":1.0,"e":-0.0,'
+      .. '"x":1.5,"y":1e300}')
     assert.equal(1542601518137, e.a)
     assert.equal(9007199254740991, e.b)
     assert.equal(-9007199254740991, e.c)
     assert.equal(1.5, e.x)
     assert.equal(1e300, e.y)
     if has_integers then
-      for _, name in ipairs { "a", "b", "c", "d", "e" } do assert.equal("integer", math.type(e[name])) end
-      for _, name in ipairs { "x", "y" } do assert.equal("float", math.type(e[name])) end
+      for _, name in ipairs { "a", "b", "c", "d", "e" } do assert.equal("integer", type_of_number(e[name])) end
+      for _, name in ipairs { "x", "y" } do assert.equal("float", type_of_number(e[name])) end
     end
   end)
 
@@ -645,7 +650,7 @@ describe("a client", function()
   end)
 
   it("can be marked <close> where Lua has it", function()
-    local chunk = (loadstring or load)("local c <close> = ... return c")
+    local chunk = (rawget(_G, "loadstring") or load)("local c <close> = ... return c")
     if not chunk then return pending("not on this Lua") end
     local client = chunk(assert(new()))
     assert.is_truthy(tostring(client):match("closed"))

@@ -37,8 +37,8 @@ int ac_push_field(lua_State *L, int index, const char *name)
   return lua_type(L, -1);
 }
 
-/* Levenshtein's distance; case does not count, so that 'appId' is one step from
-   'app_id'. */
+/* Levenshtein's distance; case does not count, so that 'appId' is one step
+   from 'app_id'. */
 static int distance(const char *a, const char *b)
 {
   int row[MAX_NAME_BYTES + 1];
@@ -51,7 +51,8 @@ static int distance(const char *a, const char *b)
 
     row[0] = i + 1;
     for (int j = 0; j < b_length; j++) {
-      int change = tolower((unsigned char)a[i]) != tolower((unsigned char)b[j]);
+      int change =
+          tolower((unsigned char)a[i]) != tolower((unsigned char)b[j]);
       int best = diagonal + change;
 
       diagonal = row[j + 1];
@@ -104,8 +105,8 @@ int ac_raise_unknown(lua_State *L, const char *what,
   return luaL_error(L, "unknown %s '%s'", what, word);
 }
 
-static const struct ac_field *find(lua_State *L, const struct ac_fields *fields,
-                                   const char *name)
+static const struct ac_field *
+find(lua_State *L, const struct ac_fields *fields, const char *name)
 {
   struct ac_nearest nearest;
 
@@ -200,8 +201,7 @@ static ac_kind store(lua_State *L, const char *prefix,
   case AC_FIELD_WHOLE:
   case AC_FIELD_INT:
     return store_number(lua_tonumber(L, -1), prefix, row, place, err);
-  default:
-    return AC_OK;
+  default: return AC_OK;
   }
 }
 

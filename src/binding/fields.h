@@ -1,9 +1,9 @@
 /* fields.h - a Lua table of named values -> a C struct, driven by a table.
  *
- * One rule for options, credentials, requests and tokens: an unknown name and a
- * wrong Lua type raise (a bug in the program), naming the nearest known
- * name; a value that cannot be is an error to return (it may come from
- * the world). Metamethods are not asked, so no Lua runs. */
+ * One rule for options, credentials, requests and tokens: an unknown name and
+ * a wrong Lua type raise (a bug in the program), naming the nearest known
+ * name; a value that cannot be is an error to return (it may come from the
+ * world). Metamethods are not asked, so no Lua runs. */
 #ifndef AC_FIELDS_H
 #define AC_FIELDS_H
 
@@ -14,12 +14,12 @@
 #include "compat.h"
 
 enum ac_field_type {
-  AC_FIELD_TEXT,              /* const char *: not empty, no NUL inside */
-  AC_FIELD_BYTES,             /* struct ac_slice: any string */
-  AC_FIELD_WHOLE,             /* int64_t, min .. max */
-  AC_FIELD_INT,               /* int, min .. max */
-  AC_FIELD_BOOLEAN,           /* int */
-  AC_FIELD_RATE,              /* double, min .. max; false: -1 */
+  AC_FIELD_TEXT,    /* const char *: not empty, no NUL inside */
+  AC_FIELD_BYTES,   /* struct ac_slice: any string */
+  AC_FIELD_WHOLE,   /* int64_t, min .. max */
+  AC_FIELD_INT,     /* int, min .. max */
+  AC_FIELD_BOOLEAN, /* int */
+  AC_FIELD_RATE,    /* double, min .. max; false: -1 */
   /* only the type is looked at: */
   AC_FIELD_TABLE,
   AC_FIELD_FUNCTION,
@@ -31,15 +31,15 @@ enum ac_field_type {
 struct ac_field {
   const char *name;
   enum ac_field_type type;
-  size_t offset;              /* in the struct that is filled */
+  size_t offset; /* in the struct that is filled */
   double min, max;
 };
 
 struct ac_fields {
   const struct ac_field *rows;
   int count;
-  const char *what;           /* "option": for "unknown option 'x'" */
-  const char *prefix;         /* "", "credentials.": before a row's name */
+  const char *what;   /* "option": for "unknown option 'x'" */
+  const char *prefix; /* "", "credentials.": before a row's name */
 };
 
 /* Reads the table at `index` (positive) into `out`; fields that are not there
@@ -57,7 +57,7 @@ const char *ac_type_name(lua_State *L, int index);
 /* The known name nearest to what was written. */
 struct ac_nearest {
   const char *word;
-  char name[64];              /* "" while nothing is near */
+  char name[64]; /* "" while nothing is near */
   int distance;
 };
 

@@ -113,9 +113,12 @@ EXPORT int luaopen_agora_chat_core(lua_State *L);
 EXPORT int luaopen_agora_chat_core(lua_State *L)
 {
   static const luaL_Reg functions[] = {
-      {"new", ac_lua_client_new},       {"endpoints", core_endpoints},
-      {"error", core_error},         {"app_token", ac_tokens_app},
-      {"user_token", ac_tokens_user}, {"read_token", ac_tokens_read},
+      {"new", ac_lua_client_new},
+      {"endpoints", core_endpoints},
+      {"error", core_error},
+      {"app_token", ac_tokens_app},
+      {"user_token", ac_tokens_user},
+      {"read_token", ac_tokens_read},
       {NULL, NULL},
   };
 

@@ -10,9 +10,9 @@
 
 #include "fields.h"
 
-#define MAX_MS 2147483647.0         /* 2^31 - 1: 24 days */
+#define MAX_MS 2147483647.0 /* 2^31 - 1: 24 days */
 #define MAX_EXACT 9007199254740991.0
-#define MAX_TTL_S 315360000.0       /* ten years; the service gives weeks */
+#define MAX_TTL_S 315360000.0 /* ten years; the service gives weeks */
 
 #define COUNT(rows) ((int)(sizeof(rows) / sizeof(rows)[0]))
 
@@ -119,7 +119,8 @@ ac_kind ac_read_certificate_file(const char *path, char *out,
   int fd;
 
   if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-    return ac_error_set(err, AC_ERR_ARGUMENT, "%s is not a regular file", name);
+    return ac_error_set(err, AC_ERR_ARGUMENT, "%s is not a regular file",
+                        name);
   fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
     return ac_error_set(err, AC_ERR_ARGUMENT, "%s cannot be opened (errno %d)",
@@ -171,8 +172,8 @@ static ac_kind check_ca_file(const char *path, struct ac_error *err)
                       path);
 }
 
-/* http://host..., https://host..., or host:port. Errors do not repeat it: it may
-   hold a password. */
+/* http://host..., https://host..., or host:port. Errors do not repeat it: it
+   may hold a password. */
 static ac_kind check_proxy(const char *proxy, struct ac_error *err)
 {
   const char *scheme_end = strstr(proxy, "://");
@@ -186,8 +187,8 @@ static ac_kind check_proxy(const char *proxy, struct ac_error *err)
     ok = ok && (strncasecmp(proxy, "http://", 7) == 0 ||
                 strncasecmp(proxy, "https://", 8) == 0);
   else
-    ok = ok && colon && colon[1] && strspn(colon + 1, "0123456789") ==
-                                        strlen(colon + 1);
+    ok = ok && colon && colon[1] &&
+         strspn(colon + 1, "0123456789") == strlen(colon + 1);
   if (ok)
     return AC_OK;
   return ac_error_set(err, AC_ERR_ARGUMENT,
@@ -324,7 +325,8 @@ ac_kind ac_options_read(lua_State *L, int index, int threaded,
       ac_push_field(L, index, "on_event") != LUA_TNIL;
   lua_pop(L, 1);
 
-  if (kind || check_required(&out->runner.client, credentials != LUA_TNIL, err))
+  if (kind ||
+      check_required(&out->runner.client, credentials != LUA_TNIL, err))
     return err->kind;
   if (of_credentials.kind) {
     *err = of_credentials;

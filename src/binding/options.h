@@ -5,17 +5,14 @@
 #include "../net/runner.h"
 #include "compat.h"
 
-enum {
-  AC_MAX_CERTIFICATE_FILE_BYTES = 4096,
-  AC_MAX_USER_AGENT_BYTES = 256
-};
+enum { AC_MAX_CERTIFICATE_FILE_BYTES = 4096, AC_MAX_USER_AGENT_BYTES = 256 };
 
-struct ac_options {                 /* texts borrowed from the Lua table */
+struct ac_options { /* texts borrowed from the Lua table */
   struct ac_runner_config runner;
-  int envelope;                     /* of calls that do not say */
-  int wants_thread;                 /* as written; the Lua layer decides */
-  const char *certificate_file;     /* its content is still to be read */
-  const char *transport;            /* the rest is for specs */
+  int envelope;                 /* of calls that do not say */
+  int wants_thread;             /* as written; the Lua layer decides */
+  const char *certificate_file; /* its content is still to be read */
+  const char *transport;        /* the rest is for specs */
   int64_t frozen_ms, frozen_wall_s, seed;
 };
 
@@ -42,7 +39,8 @@ ac_kind ac_read_certificate_file(const char *path, char *out,
                                  struct ac_error *err);
 
 ac_kind ac_call_options_read(lua_State *L, int index,
-                             struct ac_call_options *out, struct ac_error *err);
+                             struct ac_call_options *out,
+                             struct ac_error *err);
 
 enum { AC_TOKEN_APP, AC_TOKEN_USER, AC_TOKEN_READ };
 ac_kind ac_token_options_read(lua_State *L, int index, int use,

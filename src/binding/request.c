@@ -62,10 +62,10 @@ int ac_raise_not_text(lua_State *L, int index, const char *what)
 /* -- JSON -- */
 
 struct writer {
-  lua_State *L;              /* for one walk */
+  lua_State *L; /* for one walk */
   struct ac_buffer *out;
-  const char *why;           /* what is wrong, */
-  char where[96];            /* and the keys that lead there */
+  const char *why; /* what is wrong, */
+  char where[96];  /* and the keys that lead there */
   char detail[64];
 };
 
@@ -221,8 +221,7 @@ static ac_kind write_value(struct writer *w, int depth)
   case LUA_TSTRING:
     text = lua_tolstring(w->L, -1, &length);
     return write_text(w, text, length);
-  case LUA_TTABLE:
-    break;
+  case LUA_TTABLE: break;
   default:
     snprintf(w->detail, sizeof w->detail, "a %s, which JSON does not know",
              ac_type_name(w->L, -1));
@@ -235,10 +234,8 @@ static ac_kind write_value(struct writer *w, int depth)
   }
   luaL_checkstack(w->L, 6, "json");
   switch (is_sequence(w->L)) {
-  case 1:
-    return write_array(w, depth);
-  case 0:
-    return write_object(w, depth);
+  case 1: return write_array(w, depth);
+  case 0: return write_object(w, depth);
   default:
     return refuse(w, "a table that is neither a list without holes nor has "
                      "only names");
@@ -262,15 +259,13 @@ static ac_kind write_json(lua_State *L, struct ac_request *out,
   out->body.bytes = body->bytes;
   out->body.length = body->length;
   switch (kind) {
-  case AC_OK:
-    return AC_OK;
+  case AC_OK: return AC_OK;
   case AC_ERR_ARGUMENT:
     return ac_error_set(err, kind, "json%s: %s", w.where, w.why);
   case AC_ERR_BAD_RESPONSE: /* the buffer's ceiling */
     return ac_error_set(err, AC_ERR_ARGUMENT, "json is longer than %d bytes",
                         AC_MAX_REQUEST_BODY_BYTES);
-  default:
-    return ac_error_set(err, AC_ERR_MEMORY, "json");
+  default: return ac_error_set(err, AC_ERR_MEMORY, "json");
   }
 }
 
@@ -324,8 +319,8 @@ static int compare_names(const void *a, const void *b)
   return x->length < y->length ? -1 : x->length > y->length;
 }
 
-/* The table on top of the stack -> out->query, sorted by name, so that the same
-   table makes the same URL. */
+/* The table on top of the stack -> out->query, sorted by name, so that the
+   same table makes the same URL. */
 static ac_kind read_query(lua_State *L, struct ac_request *out,
                           struct ac_error *err)
 {
@@ -334,9 +329,9 @@ static ac_kind read_query(lua_State *L, struct ac_request *out,
 
   lua_pushnil(L);
   while (lua_next(L, -2)) {
-    struct ac_slice *pair = &out->query[2 * (count < AC_MAX_QUERY_PAIRS
-                                                 ? count
-                                                 : AC_MAX_QUERY_PAIRS - 1)];
+    struct ac_slice *pair =
+        &out->query[2 * (count < AC_MAX_QUERY_PAIRS ? count
+                                                    : AC_MAX_QUERY_PAIRS - 1)];
     char *number = out->numbers[(pair - out->query) / 2];
 
     if (lua_type(L, -2) != LUA_TSTRING)
@@ -423,11 +418,8 @@ ac_kind ac_request_read(lua_State *L, int index, struct ac_request *out,
   case LUA_TSTRING:
     out->body.bytes = lua_tolstring(L, -1, &out->body.length);
     break;
-  case LUA_TTABLE:
-    kind = write_json(L, out, body, err);
-    break;
-  default:
-    break;
+  case LUA_TTABLE: kind = write_json(L, out, body, err); break;
+  default: break;
   }
   lua_pop(L, 1);
   return kind;

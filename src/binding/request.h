@@ -8,21 +8,22 @@
 #include "compat.h"
 
 enum {
-  AC_MAX_JSON_DEPTH = AC_ANSWER_MAX_DEPTH, /* the scan of a body allows no more */
+  AC_MAX_JSON_DEPTH =
+      AC_ANSWER_MAX_DEPTH, /* the scan of a body allows no more */
   AC_MAX_PATH_PARTS = 64,
   AC_MAX_QUERY_PAIRS = 64,
   AC_NUMBER_TEXT_BYTES = 40
 };
 
-struct ac_request {                /* texts borrowed from the Lua table */
+struct ac_request { /* texts borrowed from the Lua table */
   const char *method;
   int idempotent;
-  size_t part_count, query_count;  /* query: names and values alternate, both
+  size_t part_count, query_count; /* query: names and values alternate, both
                                       are counted */
   struct ac_slice parts[AC_MAX_PATH_PARTS];
   struct ac_slice query[2 * AC_MAX_QUERY_PAIRS];
   char numbers[AC_MAX_QUERY_PAIRS][AC_NUMBER_TEXT_BYTES];
-  struct ac_slice body;            /* bytes NULL: none */
+  struct ac_slice body; /* bytes NULL: none */
 };
 
 /* Reads the spec table at `index` (positive): { method, path, query, json,

@@ -114,8 +114,8 @@ enum verdict { WHOLE, SHORT, WRONG }; /* SHORT: good so far, then it ended */
 
 struct scan {
   const unsigned char *start, *at, *end;
-  const char *why;      /* of WRONG */
-  int long_numbers;     /* longer than cJSON can read */
+  const char *why;  /* of WRONG */
+  int long_numbers; /* longer than cJSON can read */
   const unsigned char *root, *root_end;
 };
 
@@ -189,17 +189,10 @@ static enum verdict scan_escape(struct scan *s)
 
   if (++s->at == s->end)
     return SHORT;
-  switch (*s->at) {
-  case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r':
-  case 't':
-    s->at++;
-    return WHOLE;
-  case 'u':
-    s->at++;
-    break;
-  default:
-    return wrong(s, "a bad escape");
-  }
+  if (*s->at++ != 'u')
+    return s->at[-1] && strchr("\"\\/bfnrt", s->at[-1])
+               ? WHOLE
+               : wrong(s, "a bad escape");
   if ((verdict = scan_hex4(s, &unit)) != WHOLE)
     return verdict;
   if (unit == 0) /* cJSON would end the string here */
@@ -306,14 +299,10 @@ static enum verdict scan_literal(struct scan *s, const char *literal)
 static enum verdict scan_scalar(struct scan *s)
 {
   switch (*s->at) {
-  case '"':
-    return scan_string(s);
-  case 't':
-    return scan_literal(s, "true");
-  case 'f':
-    return scan_literal(s, "false");
-  case 'n':
-    return scan_literal(s, "null");
+  case '"': return scan_string(s);
+  case 't': return scan_literal(s, "true");
+  case 'f': return scan_literal(s, "false");
+  case 'n': return scan_literal(s, "null");
   default:
     if (*s->at == '-' || is_digit(*s->at))
       return scan_number(s);
@@ -323,14 +312,13 @@ static enum verdict scan_scalar(struct scan *s)
 
 static void skip_blanks(struct scan *s)
 {
-  while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' ||
-                            *s->at == '\r' || *s->at == '\t'))
+  while (s->at < s->end &&
+         (*s->at == ' ' || *s->at == '\n' || *s->at == '\r' || *s->at == '\t'))
     s->at++;
 }
 
 /* The whole text. Which brackets are open is one bit each: 1 for an object. */
-static enum verdict scan_text(struct scan *s, const char *bytes,
-                              size_t length)
+static enum verdict scan_text(struct scan *s, const char *bytes, size_t length)
 {
   enum { VALUE, FIRST_VALUE, KEY, FIRST_KEY, COLON, NEXT, END } want = VALUE;
   unsigned objects = 0;
@@ -351,8 +339,7 @@ static enum verdict scan_text(struct scan *s, const char *bytes,
       return want == END ? WHOLE : SHORT;
     c = *s->at;
     switch (want) {
-    case END:
-      return wrong(s, "more text after its end");
+    case END: return wrong(s, "more text after its end");
     case COLON:
       if (c != ':')
         return wrong(s, "no ':' after a key");
@@ -555,37 +542,25 @@ static const char *type_name(const cJSON *item)
 {
   switch (item ? item->type & 0xff : cJSON_Invalid) {
   case cJSON_False:
-  case cJSON_True:
-    return "a boolean";
-  case cJSON_NULL:
-    return "null";
-  case cJSON_Number:
-    return "a number";
-  case cJSON_String:
-    return "a string";
-  case cJSON_Array:
-    return "an array";
-  case cJSON_Object:
-    return "an object";
-  default:
-    return "nothing";
+  case cJSON_True: return "a boolean";
+  case cJSON_NULL: return "null";
+  case cJSON_Number: return "a number";
+  case cJSON_String: return "a string";
+  case cJSON_Array: return "an array";
+  case cJSON_Object: return "an object";
+  default: return "nothing";
   }
 }
 
 static const char *root_name(int first)
 {
   switch (first) {
-  case '[':
-    return "an array";
-  case '"':
-    return "a string";
+  case '[': return "an array";
+  case '"': return "a string";
   case 't':
-  case 'f':
-    return "a boolean";
-  case 'n':
-    return "null";
-  default:
-    return "a number";
+  case 'f': return "a boolean";
+  case 'n': return "null";
+  default: return "a number";
   }
 }
 
@@ -667,11 +642,10 @@ static ac_kind find_asked(const cJSON *data, const char *asked, int any_case,
     return ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "id_mismatch",
                              "expected \"%s\" in data, got no key at all",
                              want.text);
-  return ac_error_set_code(
-      err, AC_ERR_BAD_RESPONSE, "id_mismatch",
-      "expected \"%s\" in data, got \"%s\"%s", want.text,
-      quoted(&got, other->string, strlen(other->string)),
-      others > 1 ? " and others" : "");
+  return ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "id_mismatch",
+                           "expected \"%s\" in data, got \"%s\"%s", want.text,
+                           quoted(&got, other->string, strlen(other->string)),
+                           others > 1 ? " and others" : "");
 }
 
 ac_kind ac_decode_data(const cJSON *envelope, const char *const *arguments,
@@ -753,8 +727,7 @@ ac_kind ac_decode_count(const cJSON *envelope, const char *const *arguments,
     count = item->valuedouble; /* valueint stops at 2^31 - 1 */
   else
     return wrong_shape(err, "count", "a number", item);
-  if (!(count >= 0 && count < COUNT_LIMIT) ||
-      count != (double)(int64_t)count)
+  if (!(count >= 0 && count < COUNT_LIMIT) || count != (double)(int64_t)count)
     return wrong_count(item, err);
   count += 0.0; /* -0 is 0 */
   if (!cJSON_AddNumberToObject(result, "count", count))
@@ -878,7 +851,8 @@ static void line_add(struct line *line, int byte)
 {
   if (byte == '\n' || byte == '\r' || byte == '\t' || byte == '\0')
     byte = ' ';
-  if (byte == ' ' && (line->length == 0 || line->text[line->length - 1] == ' '))
+  if (byte == ' ' &&
+      (line->length == 0 || line->text[line->length - 1] == ' '))
     return;
   if (line->length < sizeof line->text)
     line->text[line->length++] = (char)byte;
@@ -964,8 +938,8 @@ static const char *add_entity(struct line *line, const char *at,
   static const struct {
     const char *name;
     char character;
-  } named[] = {{"amp", '&'},  {"lt", '<'},   {"gt", '>'},
-               {"quot", '"'}, {"apos", '\''}};
+  } named[] = {
+      {"amp", '&'}, {"lt", '<'}, {"gt", '>'}, {"quot", '"'}, {"apos", '\''}};
   char name[12];
   size_t length = 0;
   const char *from = at + 1;
@@ -1024,54 +998,63 @@ static void page_text(const char *bytes, size_t length, char *out, size_t size)
   }
 }
 
-/* Reads the string under a key of a text that is no JSON (cut, or with raw
-   control bytes in it), as well as it can be done. Returns 1 when the string
-   was whole; `line` holds what there is. */
-static int find_string(const char *bytes, size_t length, const char *key,
-                       struct line *line)
+/* Where the string under this key begins, after its quote; NULL when there is
+   none. For a text that is no JSON: cut, or with raw control bytes in it. */
+static const char *find_string(const char *at, const char *end,
+                               const char *key)
 {
-  const char *end = bytes + length;
   size_t name = strlen(key);
 
-  line->length = 0;
-  for (const char *at = bytes; at < end; at++) {
+  for (; at < end; at++) {
+    const char *after;
+
     if (*at != '"' || (size_t)(end - at) < name + 2 ||
         memcmp(at + 1, key, name) != 0 || at[name + 1] != '"')
       continue;
-    at += name + 2;
-    while (at < end && is_blank(*at))
-      at++;
-    if (at == end || *at++ != ':')
-      return 0;
-    while (at < end && is_blank(*at))
-      at++;
-    if (at == end || *at++ != '"')
-      return 0;
-    for (; at < end && *at != '"'; at++) {
-      unsigned long code = 0;
-      int i;
-
-      if (*at != '\\') {
-        line_add(line, (unsigned char)*at);
-        continue;
-      }
-      if (++at == end)
-        return 0;
-      if (*at != 'u') {
-        line_add(line, strchr("bfnrt", *at) ? ' ' : (unsigned char)*at);
-        continue;
-      }
-      for (i = 0; i < 4 && end - at > 1 && hex_value(at[1]) >= 0; i++)
-        code = code << 4 | (unsigned long)hex_value(*++at);
-      line_add_character(line, i == 4 ? code : ' ');
-    }
-    return at < end;
+    after = at + name + 2;
+    while (after < end && is_blank(*after))
+      after++;
+    if (after == end || *after++ != ':')
+      continue; /* a value that reads like the key */
+    while (after < end && is_blank(*after))
+      after++;
+    return after < end && *after == '"' ? after + 1 : NULL;
   }
-  return 0;
+  return NULL;
+}
+
+/* Reads such a string as well as it can be done. Returns 1 when its end was
+   there; `line` holds what there is. */
+static int read_string(const char *bytes, size_t length, const char *key,
+                       struct line *line)
+{
+  const char *end = bytes + length;
+  const char *at = find_string(bytes, end, key);
+
+  line->length = 0;
+  for (; at && at < end && *at != '"'; at++) {
+    unsigned long code = 0;
+    int i;
+
+    if (*at != '\\') {
+      line_add(line, (unsigned char)*at);
+      continue;
+    }
+    if (++at == end)
+      return 0;
+    if (*at != 'u') {
+      line_add(line, strchr("bfnrt", *at) ? ' ' : (unsigned char)*at);
+      continue;
+    }
+    for (i = 0; i < 4 && end - at > 1 && hex_value(at[1]) >= 0; i++)
+      code = code << 4 | (unsigned long)hex_value(*++at);
+    line_add_character(line, i == 4 ? code : ' ');
+  }
+  return at && at < end;
 }
 
 struct words {
-  char error[AC_ERROR_CODE_BYTES];               /* "" when there is none */
+  char error[AC_ERROR_CODE_BYTES]; /* "" when there is none */
   char description[AC_ERROR_DESCRIPTION_BYTES];
 };
 
@@ -1114,9 +1097,9 @@ static void words_of_body(const char *bytes, size_t length,
       words_of_object(root, words);
       cJSON_Delete(root);
     } else {
-      if (find_string(bytes, length, "error", &line))
+      if (read_string(bytes, length, "error", &line))
         take_word(line.text, line.length, words->error, sizeof words->error);
-      find_string(bytes, length, "error_description", &line);
+      read_string(bytes, length, "error_description", &line);
       clean(line.text, line.length, words->description,
             sizeof words->description);
     }
@@ -1139,8 +1122,8 @@ ac_kind ac_answer_error(int http_status, const char *bytes, size_t length,
            (!meanings[i].word || strcmp(meanings[i].word, words.error) == 0)))
     i++;
   ac_error_set_code(err, meanings[i].kind,
-                    meanings[i].code ? meanings[i].code : words.error,
-                    "%s", "");
+                    meanings[i].code ? meanings[i].code : words.error, "%s",
+                    "");
   if (!err)
     return meanings[i].kind;
   err->http_status = http_status;
@@ -1159,9 +1142,9 @@ void ac_answer_note_error_words(const cJSON *envelope, struct ac_error *err)
 {
   struct words words;
 
-  if (!err || (!cJSON_GetObjectItemCaseSensitive(envelope, "error") &&
-               !cJSON_GetObjectItemCaseSensitive(envelope,
-                                                 "error_description")))
+  if (!err ||
+      (!cJSON_GetObjectItemCaseSensitive(envelope, "error") &&
+       !cJSON_GetObjectItemCaseSensitive(envelope, "error_description")))
     return;
   words_of_object(envelope, &words);
   strcpy(err->description,
@@ -1288,8 +1271,8 @@ int ac_http_date_s(const char *text, int64_t *out_s)
     return 0;
   leap = (d.year % 4 == 0 && d.year % 100 != 0) || d.year % 400 == 0;
   if (d.day < 1 || d.day > lengths[d.month - 1] ||
-      (d.month == 2 && d.day == 29 && !leap) || d.hour > 23 ||
-      d.minute > 59 || d.second > 60) /* 60: a leap second */
+      (d.month == 2 && d.day == 29 && !leap) || d.hour > 23 || d.minute > 59 ||
+      d.second > 60) /* 60: a leap second */
     return 0;
   *out_s = days_of(d.year, d.month, d.day) * 86400 + d.hour * 3600 +
            d.minute * 60 + d.second;

@@ -32,11 +32,17 @@ typedef ac_kind (*ac_decoder)(const cJSON *envelope,
 ac_kind ac_decode_data(const cJSON *envelope, const char *const *arguments,
                        cJSON *result, struct ac_error *err);
 
-/* result.count: an integer, 0 .. 2^53 - 1 (LUA_API: `count`). */
+/* result.count: what stands in `data` under the first argument, an integer of
+   0 .. 2^53 - 1; a text of digits is read as its number. The exact key first,
+   else the only one that is equal without ASCII case. The envelope's own
+   `count` counts something else. */
 ac_kind ac_decode_count(const cJSON *envelope, const char *const *arguments,
                         cJSON *result, struct ac_error *err);
 
-/* result.status: text; result.delivered: boolean. */
+/* result.status: the service's word as it came; result.delivered: boolean. The
+   second argument is the message id, compared exactly. A message that is not
+   known is not_found/message; a word that is not, bad_response/unknown_status
+   with the word in err->value. */
 ac_kind ac_decode_status(const cJSON *envelope, const char *const *arguments,
                          cJSON *result, struct ac_error *err);
 
@@ -55,17 +61,19 @@ ac_kind ac_answer_parse(const char *bytes, size_t length, cJSON **out_root,
    without the shape rule: also what guards JSON text given by a caller. */
 ac_kind ac_answer_scan(const char *bytes, size_t length, struct ac_error *err);
 
-/* What an HTTP status other than 200 means (table in API.md section 2): sets
-   kind, code, http_status, description and retryable from the status and the
-   service's error word; a body that is not the service's JSON (HTML, empty, cut) keeps
-   the status and gives clean text (markup left out) as description. Returns
-   the kind. 1xx/2xx other than 200: bad_response/status; 3xx:
-   bad_response/redirect; 0 or > 599: bad_response/status. */
+/* What an HTTP status other than 200 means: sets kind, code, http_status,
+   description and retryable (0: never again, whatever the kind says) from the
+   status and the service's error word, and returns the kind. A body that is
+   not the service's JSON (HTML, empty) keeps the status and gives clean text
+   without its markup as description; one that was cut is read as far as it
+   goes. 1xx and 2xx but 200, 0 and beyond 599: bad_response/status; 3xx:
+   bad_response/redirect. */
 ac_kind ac_answer_error(int http_status, const char *bytes, size_t length,
                         struct ac_error *err);
 
-/* A 200 whose object carries `error`/`error_description` instead of data (FAULTS I27): fills description and
-   code stays "shape". Called by the client when a decoder said shape. */
+/* A 200 whose object carries `error` or `error_description` instead of data:
+   the words become the description, the code stays "shape". For when a decoder
+   said shape. */
 void ac_answer_note_error_words(const cJSON *envelope, struct ac_error *err);
 
 /* HTTP date (RFC 9110, the three forms) -> Unix seconds; 1 when understood.

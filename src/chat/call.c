@@ -171,9 +171,11 @@ static ac_kind check_body(struct ac_slice body, struct ac_error *err)
 }
 
 ac_kind ac_call_prepare_request(struct ac_call *call, const char *method,
-                                const struct ac_slice *parts, size_t part_count,
-                                const struct ac_slice *query, size_t query_count,
-                                struct ac_slice body, struct ac_error *err)
+                                const struct ac_slice *parts,
+                                size_t part_count,
+                                const struct ac_slice *query,
+                                size_t query_count, struct ac_slice body,
+                                struct ac_error *err)
 {
   struct ac_buffer path;
   ac_kind kind = check_method(method, err);
