@@ -9,6 +9,7 @@
 --- of the client's, taken one by one, and never in a local list.
 
 local core = require "agora_chat.core"
+local batch = require "agora_chat.batch"
 local fifo = require "agora_chat.fifo"
 require "agora_chat.error"
 
@@ -35,6 +36,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 ---@field threaded? boolean
 ---@field blocks? boolean
 
+--- One use of an operation, from start to its end.
 ---@class agora_chat.Call
 ---@field id integer
 ---@field operation string
@@ -191,15 +193,17 @@ end
 
 -- -------------------------------------------------------------------- asking
 
---- Gives a call to the core. Raises for wrong types, at `level` above here.
---- nil, err: nothing was accepted.
-function Client:submit(call, opts, level, ...)
-  local id, err = at_level(level + 1, pcall(self.core.submit, self.core, call.operation, opts, ...))
-  if not id then return nil, err end
+--- Gives a call to the core. Like a pcall: false and a sentence for wrong
+--- types; true, nil, err when nothing was accepted; true, call.
+function Client:submit(call, opts, ...)
+  if self.closed then return true, nil, closed_error(call.operation) end
+  local ok, id, err = pcall(self.core.submit, self.core, call.operation, opts, ...)
+  if not ok then return false, id end
+  if not id then return true, nil, err end
   call.id, call.client = id, self
   self.calls[id] = setmetatable(call, Call)
   kick(self, call)
-  return call
+  return true, call
 end
 
 local function perform(client, operation, count, ...)
@@ -214,7 +218,7 @@ local function perform(client, operation, count, ...)
   local call = { operation = operation }
   local ok, err = admit(client, call)
   if not ok then return nil, err end
-  ok, err = client:submit(call, opts, 3, unpack(arguments, 1, count))
+  ok, err = at_level(3, client:submit(call, opts, unpack(arguments, 1, count)))
   if not ok then return nil, err end
   return await(call)
 end
@@ -266,9 +270,36 @@ function Client:start(operation, arguments, callback, opts)
     local ok, err = admit(self, call)
     if not ok then return nil, err end
   end
-  local started, err = self:submit(call, opts, 2, unpack(arguments))
+  local started, err = at_level(2, self:submit(call, opts, unpack(arguments)))
   return started, err
 end
+
+--- Something else to wait for than the end of one call: whoever makes it sets
+--- `done` and passes it to client:wake_later. Never submitted.
+---@return agora_chat.Call
+function Client:new_turn(operation)
+  return setmetatable({ operation = operation, client = self }, Call)
+end
+
+--- May one wait here, with this client? nil, err: no.
+---@return boolean? ok
+---@return agora_chat.Error? err
+function Client:may_wait(operation)
+  local ok, err = usable(self, operation)
+  if not ok then return nil, err end
+  return admit(self, { operation = operation })
+end
+
+--- Wakes who waits for a turn, in the next collect.
+---@param turn agora_chat.Call
+function Client:wake_later(turn)
+  turn.done = true
+  if turn.waiter ~= nil then fifo.push(self.waking, turn) end
+end
+
+--- Many calls, see batch.lua.
+Client.batch = batch.batch
+Client.each = batch.each
 
 -- ------------------------------------------------------------ what has ended
 
@@ -430,7 +461,7 @@ function Client:tick(max)
   local taken, err = self:collect(max and max - count)
   if not taken then return nil, err end
   if not self.closed then serve_token(self) end
-  if not self.closed then run_due(self) end
+  if not self.closed then run_due(self, max and max - count) end
   if not self.closed then tell_events(self) end
   return count + taken
 end

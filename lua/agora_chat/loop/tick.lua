@@ -5,7 +5,8 @@ local is_puc_51 = _VERSION == "Lua 5.1" and rawget(_G, "jit") == nil
 
 --- Lua 5.1 tells of a yield it cannot make only when it is made. What can be
 --- seen before is a C function on the way (pcall, xpcall, sort, gsub); a
---- metamethod or a for iterator shows none.
+--- metamethod or a for iterator shows none. Then the yield raises, and since no
+--- pcall is on the way either, the coroutine is dead: nobody wakes it.
 local function has_c_frame()
   local level = 2
   local info = debug.getinfo(level, "S")
@@ -48,17 +49,9 @@ function loop.wait(_, call)
   repeat coroutine.yield() until call.done     -- others may resume it too
 end
 
---- After a yield that Lua 5.1 refused, the coroutine may sleep elsewhere: the
---- function that yielded must be ours.
-local function still_waits(co)
-  local info = debug.getinfo(co, 1, "f")
-  return info and info.func == loop.wait
-end
-
 function loop.wake(client, call)
   local co = call.waiter
   if coroutine.status(co) ~= "suspended" then return end
-  if is_puc_51 and not still_waits(co) then return end
   local ok, value = coroutine.resume(co)
   if not ok then client:report(value, debug.traceback(co, tostring(value))) end
 end
