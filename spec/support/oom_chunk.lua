@@ -27,7 +27,7 @@ local client, err = agora_chat.new {
   credentials = { token = "t" },
   transport = "lua", frozen_ms = 0, frozen_wall_s = 1700000000, seed = 1,
   timeout_ms = 5000, max_in_flight = 4, max_queue = 8, max_attempts = 1,
-  user_agent = "oom", loop = require "agora_chat.loop.tick",
+  user_agent = "oom", on_error = function() end, loop = require "agora_chat.loop.tick",
 }
 if not client then error(tostring(err)) end
 
