@@ -2,6 +2,10 @@
 --- failing each time. Walks through everything the binding can hold while it
 --- may be thrown out: a client half made, a call half submitted, a result half
 --- pushed, an error half pushed.
+
+-- Where on_error runs out of memory too, the client says so here.
+rawset(io, "stderr", assert(io.open("/dev/null", "w")))
+
 fail_on()
 require "agora_chat.core"
 fail_off()

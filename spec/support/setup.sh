@@ -20,7 +20,7 @@ build='gcc libc6-dev make pkg-config ca-certificates openssl
   lua5.4 liblua5.4-dev lua-cqueues lua-luaossl'
 test="$build"' lua5.1 liblua5.1-0-dev luajit2|luajit
   libluajit2-5.1-dev|libluajit-5.1-dev
-  lua-busted lua-luv lua-socket lua-cjson'
+  lua-busted lua-luv lua-socket lua-cjson locales'
 check='lua-check luarocks clang lua5.3 liblua5.3-dev binutils'
 valgrind='valgrind'
 nginx='nginx libnginx-mod-http-lua lua-resty-core wrk'
