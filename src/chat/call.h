@@ -88,7 +88,7 @@ struct ac_call {
   int64_t not_before_ms;
   int64_t held_until_ms;      /* a held batch's call; 0: not held */
   int attempts;               /* sent so far */
-  int tries;                  /* those of them that count against a limit */
+  int faults;                 /* those with a transient fault that counts */
   int throttled;              /* those that were answered 429 */
   int resent;                 /* its one resend after a renewal is used up */
   uint32_t generation;        /* of the token it was sent with */

@@ -138,7 +138,6 @@ void ac_queue_lend(struct ac_client *c, struct ac_call *call,
   if (!call->internal)
     c->stats.in_flight++;
   call->attempts++;
-  call->tries++;
   c->stats.attempts++;
   if (call->attempts > 1)
     c->stats.retries++;
