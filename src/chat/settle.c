@@ -111,6 +111,18 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   ac_queue_finish(c, call, now_ms);
 }
 
+/* Is this fault the call's own? An outage does not eat a batch's list: its
+   calls are not blamed while the service is down, nor when so many calls in a
+   row have failed that it probably is. Two calls that fail for themselves, with
+   nobody left to succeed in between, are below that. */
+static int is_to_blame(const struct ac_client *c, const struct ac_call *call)
+{
+  if (!call->batch)
+    return 1;
+  return !c->outage.down && (c->outage.failures <= AC_MANY_FAILURES ||
+                             c->outage.failures <= call->faults + 1);
+}
+
 static void retry(struct ac_client *c, struct ac_call *call,
                   enum ac_retry_class what, int64_t now_ms)
 {
@@ -125,8 +137,8 @@ static void retry(struct ac_client *c, struct ac_call *call,
     call->deadline_ms = AC_NEVER; /* starts anew with its next turn */
   if (what == AC_RETRY_THROTTLE)
     call->throttled++;
-  else if (!call->batch || !c->outage.down)
-    call->faults++; /* an outage does not eat a batch's list */
+  else if (is_to_blame(c, call))
+    call->faults++;
   ac_retry_limit(&c->policy, given);
   wait_ms =
       ac_retry_wait_ms(&c->policy, what, call->faults, call->throttled,
@@ -135,7 +147,7 @@ static void retry(struct ac_client *c, struct ac_call *call,
       (c->outage.down && call->deadline_ms < c->outage.next_try_ms))
     ac_queue_finish(c, call, now_ms);
   else if (wait_ms == 0)
-    ac_queue_wait(c, call, 1, now_ms);
+    ac_queue_wait_again(c, call, now_ms);
   else
     ac_queue_delay(c, call, now_ms + wait_ms);
 }
