@@ -66,7 +66,7 @@ static int core_endpoints(lua_State *L)
       lua_rawseti(L, -2, j + 1);
     }
     lua_setfield(L, -2, "arguments");
-    push_result_fields(L, row->result);
+    push_result_fields(L, row->result ? row->result : "data: any");
     lua_setfield(L, -2, "result");
     lua_rawseti(L, -2, i + 1);
   }
