@@ -116,7 +116,7 @@ static int too_late(const struct ac_client *c, const struct ac_call *call,
 
   if (c->waiting_count[AC_BATCH] > 0)
     ahead += ahead / AC_SINGLES_BEFORE_A_BATCH;
-  return ac_later(now_ms, ac_limiter_turn_ms(&c->limiter, ahead, now_ms)) >
+  return ac_later(now_ms, ac_limiter_turn_ms(&c->limiter, ahead, now_ms)) >=
          call->deadline_ms;
 }
 
@@ -272,7 +272,7 @@ struct ac_call *ac_client_next_overdue(struct ac_client *c, int64_t now_ms)
       c->fetch_ready = 1;
       c->next_ms = 0;
     } else if (call->state == AC_CALL_DELAYED) {
-      ac_queue_wait(c, call, 1, now_ms);
+      ac_queue_wait_again(c, call, now_ms);
     } else if (call->deadline_ms <= now_ms) {
       ac_queue_finish_late(c, call, now_ms);
     } else {
