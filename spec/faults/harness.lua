@@ -111,6 +111,14 @@ function harness.all(client, users, opts, limit_s)
   return outcomes
 end
 
+function harness.pause(seconds) socket.sleep(seconds) end
+
+--- An emulator for rows that are told one by one, and what makes clients for it.
+function harness.emulator(options)
+  local e = emulator.start(options)
+  return e, function(client_options) return harness.client(e, client_options) end
+end
+
 -- --------------------------------------------------------------- promises
 
 local function own_pid()
@@ -232,21 +240,24 @@ function harness.requests(e)
   return seen
 end
 
+-- The operation is part of it: a row may be asked both questions.
+local function key_of(row, seed, mode)
+  return ("%s.%s.%s%s"):format(row[1], seed, mode, row.message and "-status" or "")
+end
+
 local function begin(rows, e, clients)
   local outcomes, shared = {}, {}
   for _, mode in ipairs(MODES) do
     for _, row in ipairs(rows) do
       for index, seed in ipairs(seeds_of(row)) do
-        local user = ("f.%s.%s.%s"):format(row[1], seed, mode)
-        if row.user then user = row.user end
+        local user = row.user or "f." .. key_of(row, seed, mode)
         local client = client_for(row, wanted(row, index), mode, e, shared, clients)
         local outcome = row.message
           and harness.start(client, "offline_msg_status", { user, row.message })
           or harness.start(client, "offline_msg_count", { user })
         outcome.row, outcome.mode, outcome.want = row, mode, wanted(row, index)
-        outcome.key = row[1] .. "." .. seed .. "." .. mode
         outcomes[#outcomes + 1] = outcome
-        outcomes[outcome.key] = outcome
+        outcomes[key_of(row, seed, mode)] = outcome
       end
     end
   end
@@ -315,8 +326,8 @@ function harness.section(emulator_options, rows)
   for _, row in ipairs(rows) do
     for _, seed in ipairs(seeds_of(row)) do
       for _, mode in ipairs(MODES) do
-        case(("%s.%s %s, %s"):format(row[1], seed, row[2], mode), function()
-          check(outcomes[row[1] .. "." .. seed .. "." .. mode], e)
+        case(("%s: %s"):format(key_of(row, seed, mode), row[2]), function()
+          check(outcomes[key_of(row, seed, mode)], e)
         end)
       end
     end
