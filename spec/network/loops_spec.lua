@@ -64,7 +64,7 @@ worlds.each(function(world)
       e:set { auto_users = true }
       local client = new { max_in_flight = 50 }
       local answers, waiting = {}, {}
-      local function name_of(i) return i % 10 == 0 and "f.E03.500" or "u" .. i end
+      local function name_of(i) return i % 10 == 0 and "f.E03.400" or "u" .. i end
       world.run(function()
         for i = 1, 50 do
           if world.side_by_side then
@@ -159,12 +159,12 @@ worlds.each(function(world)
       local client = new { on_error = function() error("and this too", 0) end }
       local served = 0
       local stderr = io.stderr
-      io.stderr = { write = function() return true end }      -- where the report goes then
+      rawset(io, "stderr", { write = function() return true end })      -- where the report goes then
       local ok, why = pcall(world.run, function()
         client:start("offline_msg_count", { "alice" }, function() error("raised", 0) end)
         client:start("offline_msg_count", { "bob" }, function() served = served + 1 end)
       end)
-      io.stderr = stderr
+      rawset(io, "stderr", stderr)
       assert(ok, why)
       assert.equal(1, served)
     end)
@@ -381,7 +381,7 @@ worlds.each(function(world)
           -- Lua 5.1 cannot yield in a `for`: it says so, and how to write it.
           -- (In a coroutine, not a pcall: there the call of `each` itself is refused.)
           local ok, why = coroutine.resume(coroutine.create(function()
-            for _ in client:each("offline_msg_count", names) do break end
+            for name in client:each("offline_msg_count", names) do error("gave " .. name) end
           end))
           assert.is_false(ok)
           assert.truthy(why:find("while item ~= nil do", 1, true))
@@ -410,26 +410,15 @@ worlds.each(function(world)
     end)
 
     it("hears of a deadline that is sooner than the one it sleeps for", function()
-      if not world.side_by_side then
-        local client = new()
-        local long = client:start("offline_msg_count", { "f.E03.600" })
+      local client = new()
+      world.run(function()
+        local long = client:start("offline_msg_count", { "f.E03.400" })
+        if world.side_by_side then world.go(function() long:wait() end) end
+        assert(new():offline_msg_count "alice")             -- the loop sleeps now, for the long one
         local _, err = client:offline_msg_count("f.E05.1", { timeout_ms = 100 })
         assert.equal("timeout", err.kind)
         assert.is_nil(long.done)
-        return
-      end
-      local client = new()
-      local order = {}
-      world.run(function()
-        world.go(function()
-          client:offline_msg_count "f.E03.600"
-          order[#order + 1] = "long"
-        end)
-        assert(new():offline_msg_count "alice")             -- the loop sleeps now, for the long one
-        local _, err = client:offline_msg_count("f.E05.1", { timeout_ms = 100 })
-        order[#order + 1] = err.kind
       end)
-      assert.same({ "timeout", "long" }, order)
     end)
 
     it("retries after a pause, with nothing to hear from a socket", function()

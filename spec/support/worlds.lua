@@ -65,7 +65,7 @@ function base:busy()
 end
 
 --- Resumes a task of a world whose loop resumes it from then on.
-function base:begin(f)
+function base.begin(_, f)
   local co = coroutine.create(f)
   local ok, value = coroutine.resume(co)
   if not ok then error(value, 0) end

@@ -32,9 +32,11 @@ end
 local function ready(client)
   local ok, why = pcall(client.tick, client)
   if not ok then client:report(why) end
-  if not client.uv_poll then return end      -- closed on the way
-  if (client:pending() or 0) == 0 then return unwatch(client) end
-  arm(client)
+  if (client:pending() or 0) > 0 then        -- nil: closed on the way, or forked
+    arm(client)
+  else
+    unwatch(client)
+  end
 end
 
 local function watch(client)
