@@ -15,7 +15,7 @@
 local skynet = require "skynet"
 local agora_chat = require "agora_chat"
 
-local client = assert(agora_chat.new {
+local client, problem = agora_chat.new {
   base_url = os.getenv "AGORA_CHAT_BASE_URL",
   app_id = os.getenv "AGORA_CHAT_APP_ID",
   credentials = {
@@ -25,7 +25,8 @@ local client = assert(agora_chat.new {
   ca_file = os.getenv "AGORA_CHAT_CA_FILE",
   loop = require "agora_chat.loop.skynet",
   on_error = function(value, traceback) skynet.error(traceback or tostring(value)) end,
-})
+}
+if not client then error(tostring(problem)) end  -- skynet shows only strings
 
 local command = {}
 

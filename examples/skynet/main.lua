@@ -10,6 +10,7 @@
 -- users and ids below are the emulator's (make emulator).
 
 local skynet = require "skynet"
+require "skynet.manager"                         -- for skynet.abort
 local agora_chat = require "agora_chat"
 
 local function show(what, res, err)
