@@ -45,6 +45,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 ---@field data any
 ---@field done boolean?
 ---@field waiter any  the loop's
+---@field sole boolean?  nobody but its waiter knows it
 local Call = {}
 Call.__index = Call
 Call.__name = "agora_chat.Call"
@@ -215,7 +216,7 @@ local function perform(client, operation, count, ...)
   local opts = arguments[count + 1]
   check_options(opts, 3)
   if client.closed then return nil, closed_error(operation) end
-  local call = { operation = operation }
+  local call = { operation = operation, sole = true }
   local ok, err = admit(client, call)
   if not ok then return nil, err end
   ok, err = at_level(3, client:submit(call, opts, unpack(arguments, 1, count)))

@@ -11,6 +11,9 @@
 
 local socket = require "socket"
 
+-- No nginx outlives a spec that was killed for longer.
+local LONGEST_LIFE_S = 300
+
 local Server = {}
 Server.__index = Server
 
@@ -97,7 +100,8 @@ http {
 ]]
 
 --- options, all texts of configuration: init_worker, locations; http, server,
---- main, init; workers (1), daemon (false), log_level ("warn").
+--- main, init; workers (1), daemon (false), log_level ("warn"), env (of the
+--- process: "A=1 B=2").
 function server.start(options)
   local path, modules = binary()
   assert(path, "there is no nginx here")
@@ -114,10 +118,11 @@ function server.start(options)
     init = options.init and "init_by_lua_block { " .. options.init .. " }" or "",
     init_worker = options.init_worker or "", locations = options.locations or "",
   }
-  write_file(dir .. "/nginx.conf", (CONF:gsub("%%%((%w+)%)", function(key)
+  write_file(dir .. "/nginx.conf", (CONF:gsub("%%%(([%w_]+)%)", function(key)
     return tostring(assert(values[key], key))
   end)))
-  os.execute(("%s -p %s -c %s/nginx.conf >%s/out 2>&1 &"):format(path, dir, dir, dir))
+  os.execute(("%s timeout -s KILL %d %s -p %s -c %s/nginx.conf >%s/out 2>&1 </dev/null &"):format(
+    options.env or "", LONGEST_LIFE_S, path, dir, dir, dir))
   local limit = socket.gettime() + 10
   repeat
     local c = socket.connect("127.0.0.1", self.port)
