@@ -60,9 +60,11 @@ local function ping_until(port, ends)
   return ms
 end
 
+--- wrk's "1.25ms"; what it could not measure is nan.
 local function in_ms(text)
   local number, unit = text:match("([%d.]+)(%a+)")
-  return number * (({ us = 0.001, ms = 1, s = 1000 })[unit])
+  local factor = ({ us = 0.001, ms = 1, s = 1000, m = 60000 })[unit]
+  return number and factor and number * factor or 0 / 0
 end
 
 local function full_load(s, way)
@@ -80,7 +82,7 @@ local function full_load(s, way)
   return {
     way = way,
     per_s = tonumber(text:match("Requests/sec:%s*([%d.]+)")),
-    p50 = in_ms(text:match("50%%%s+(%S+)")), p99 = in_ms(text:match("99%%%s+(%S+)")),
+    p50 = in_ms(text:match("50%%%s+(%S+)") or "-"), p99 = in_ms(text:match("99%%%s+(%S+)") or "-"),
     cpu_us = (used_ns / 1000) / requests,
     ping = ping,
     bad = tonumber(text:match("Non%-2xx or 3xx responses: (%d+)") or 0),

@@ -54,6 +54,7 @@ Call.__name = "agora_chat.Call"
 ---@field core userdata
 ---@field loop agora_chat.Loop
 ---@field closed boolean
+---@field threaded boolean  an I/O thread works, or every tick does
 ---@field calls table<integer, agora_chat.Call>
 local Client = {}
 Client.__index = Client
@@ -571,12 +572,13 @@ end
 --- Only agora_chat.new calls this.
 ---@return agora_chat.Client? client
 ---@return agora_chat.Error? err
-function Client.new(handle, loop, options)
+function Client.new(handle, loop, options, threaded)
   local credentials = options.credentials
   local client = setmetatable({
     core = handle,
     loop = loop,
     closed = false,
+    threaded = threaded,
     calls = {},
     waking = fifo.new(),                        -- ended calls whose waiter sleeps
     due = fifo.new(),                           -- ended calls whose callback has to run

@@ -14,9 +14,14 @@
 local ngx = rawget(_G, "ngx")
 local found, semaphore = pcall(require, "ngx.semaphore")
 
--- An answer is seen late by a twentieth of its age, at most by 5 ms; waiting
--- needs no clock. nginx cuts a nap below 1 ms to none at all.
-local FIRST_NAP_S, LONGEST_NAP_S, GROWTH = 0.001, 0.005, 1.05
+-- An answer is seen late by about a twentieth of its age, at most by 5 ms.
+-- Napping needs no clock. nginx cuts a nap below 1 ms to none at all.
+local SHORTEST_NAP_S, LONGEST_NAP_S, GROWTH = 0.001, 0.005, 1 / 20
+
+-- Before answers usually come there is little use in looking often: naps are
+-- long up to this part of the shortest wait of late, which grows back by a
+-- part of each longer one.
+local USELESS, FORGETTING = 0.9, 1 / 32
 
 -- ngx.timer.at may say yes, and nginx then drop the timer with a line in its
 -- log (lua_max_running_timers). What has not begun after so long is asked for
@@ -33,6 +38,7 @@ local ORPHANS_S = 0.25                -- between two looks for orphans
 ---@field courier_seen number?  when it last looked; nil: there is none
 ---@field checked number  when `handed` was last gone through
 ---@field swept number  when orphans were last looked for
+---@field shortest_s number  the shortest wait of late
 
 --- Wall time, which may be set back.
 local function long_ago(then_s, now, long_s)
@@ -81,28 +87,39 @@ end
 
 local ask_courier
 
---- One look, for everybody. Runs none of the program's code. nil: closed.
-local function look(client, mine)
-  local counted = client:tick()
+--- What has time: timers that did not come, orphans, a courier that was dropped.
+local function mend(client, mine)
   local state, now = client.resty, ngx.now()
   hand_again(client, now)
-  if not counted then return nil end
-  if long_ago(state.swept, now, ORPHANS_S) then
-    state.swept = now
-    drop_orphans(client, mine)
-    if next(state.expected) ~= nil then ask_courier(client) end
-  end
-  return counted
+  if client.closed or not long_ago(state.swept, now, ORPHANS_S) then return end
+  state.swept = now
+  drop_orphans(client, mine)
+  if next(state.expected) ~= nil then ask_courier(client) end
+end
+
+--- One look, for everybody. Runs none of the program's code. Mostly it finds
+--- nothing, and that has to be cheap. nil: the client is closed.
+local function look(client, mine)
+  local ms = client:due_in_ms()
+  if ms ~= -1 or not client.threaded then ms = client:tick() end
+  mend(client, mine)
+  return ms
+end
+
+local function next_nap(slept_s, shortest_s)
+  local nap = SHORTEST_NAP_S + slept_s * GROWTH
+  return math.min(math.max(nap, shortest_s * USELESS - slept_s), LONGEST_NAP_S)
 end
 
 -- ----------------------------------------------------------------- the courier
 
 local function carry(_, client, number)
-  local state, nap = client.resty, FIRST_NAP_S
+  local state, slept = client.resty, 0
   while state.courier == number and (next(state.expected) ~= nil or next(state.handed) ~= nil) do
     state.courier_seen = ngx.now()
+    local nap = next_nap(slept, 0)
     ngx.sleep(nap)
-    nap = math.min(nap * GROWTH, LONGEST_NAP_S)
+    slept = slept + nap
     look(client)
   end
   if state.courier == number then state.courier_seen = nil end
@@ -136,7 +153,7 @@ function loop.attach(client)
       .. "make one in each worker, in init_worker_by_lua or on first use"
   end
   local now = ngx.now()
-  client.resty = { expected = {}, handed = {}, courier = 0, checked = now, swept = now }
+  client.resty = { expected = {}, handed = {}, courier = 0, checked = now, swept = now, shortest_s = 0 }
   return true
 end
 
@@ -159,16 +176,19 @@ function loop.started(client, call)
 end
 
 function loop.wait(client, call)
-  local mine, nap = semaphore.new(), FIRST_NAP_S
+  local state, mine, slept, began = client.resty, semaphore.new(), 0, ngx.now()
   call.waiter = mine
   repeat
+    local nap = next_nap(slept, state.shortest_s)
     local woken, why = mine:wait(nap)
     if not woken then
       if why ~= "timeout" then error(why, 0) end      -- it would spin for ever
+      slept = slept + nap
       if not look(client, call) and not call.done then return end
-      nap = math.min(nap * GROWTH, LONGEST_NAP_S)
     end
   until call.done
+  local took, shortest = math.max(ngx.now() - began, 0), state.shortest_s      -- the clock may be set
+  state.shortest_s = math.min(took, shortest + (took - shortest) * FORGETTING)
 end
 
 function loop.wake(_, call)
