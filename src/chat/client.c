@@ -136,6 +136,7 @@ ac_kind ac_client_submit(struct ac_client *c, struct ac_call *call,
   *out_id = call->id;
   c->stats.accepted++;
   call->submitted_ms = now_ms;
+  call->answers_before = -1;
   call->deadline_ms = call->batch ? AC_NEVER : now_ms + timeout_ms;
   late = !call->batch && too_late(c, call, now_ms);
   ac_queue_wait(c, call, 0, now_ms);

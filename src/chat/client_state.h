@@ -75,6 +75,7 @@ struct ac_client {
   int refused_others;     /* ... and to another since the last success */
   struct ac_error refusal;
 
+  int64_t answers; /* from the service so far, of any kind but a fault */
   int no_token; /* none can be made for now */
   int held;     /* batches wait for the service or the token to come back */
   int64_t holds;  /* so far, with this one */

@@ -267,6 +267,7 @@ void ac_queue_note_failure(struct ac_client *c, struct ac_call *call,
 
 void ac_queue_note_answer(struct ac_client *c, int64_t now_ms)
 {
+  c->answers++;
   if (c->outage.failures == 0 && !c->outage.down)
     return;
   ac_outage_answered(&c->outage);

@@ -126,14 +126,18 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 
 /* Is this fault the call's own? An outage does not eat a batch's list: its
    calls are not blamed while the service is down, nor when so many calls in a
-   row have failed that it probably is. Two calls that fail for themselves, with
-   nobody left to succeed in between, are below that. */
-static int is_to_blame(const struct ac_client *c, const struct ac_call *call)
+   row have failed that it probably is - unless others have been answered since
+   this one began to fail. Two that fail for themselves, with nobody left to
+   succeed in between, do not make many failures. */
+static int is_to_blame(const struct ac_client *c, struct ac_call *call)
 {
   if (!call->batch)
     return 1;
-  return !c->outage.down && (c->outage.failures <= AC_MANY_FAILURES ||
-                             c->outage.failures <= call->faults + 1);
+  if (call->answers_before < 0)
+    call->answers_before = c->answers;
+  return c->answers > call->answers_before ||
+         (!c->outage.down && (c->outage.failures <= AC_MANY_FAILURES ||
+                              c->outage.failures <= call->faults + 1));
 }
 
 static void retry(struct ac_client *c, struct ac_call *call,
