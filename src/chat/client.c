@@ -156,7 +156,7 @@ ac_kind ac_client_submit(struct ac_client *c, struct ac_call *call,
   if (call->batch)
     return AC_OK;
 
-  if (c->doubt == AC_SILENT && now_ms < c->silent_until_ms) {
+  if (ac_queue_is_silenced(c, call, now_ms)) {
     ac_queue_finish_unauthorized(c, call, &c->refusal, now_ms);
   } else if (c->outage.down && call->deadline_ms < c->outage.next_try_ms) {
     ac_queue_finish_unavailable(c, call, now_ms);

@@ -33,10 +33,12 @@ enum ac_class { AC_SINGLE, AC_BATCH, AC_CLASSES };
 
 /* Is the present token any good? One user who always gets 401 must not silence
    the others, so a refused renewal is doubted, not believed: what is out is
-   waited for, and one call at a time tells. */
+   waited for, and one call at a time tells. Two users who were refused with
+   it, and nobody served, are believed; one alone is believed about itself, and
+   about all when nothing has ever worked. */
 enum ac_doubt {
   AC_TRUSTED,
-  AC_SUSPECT, /* a renewed token was refused to one call, nobody else heard yet */
+  AC_SUSPECT, /* a renewed token was refused to one user, nobody else heard yet */
   AC_SILENT, /* it was refused to all who tried: nothing is sent until ... */
   AC_PROBING /* ... one call tries again, with a new token */
 };
@@ -68,8 +70,11 @@ struct ac_client {
 
   enum ac_doubt doubt;
   int64_t silent_until_ms;
-  int refused_calls; /* distinct ones since the last success */
-  int64_t refused_id;
+  int worked;             /* a call has succeeded since the last silence */
+  uint32_t refused_token; /* the generation that was last refused for good, */
+  int64_t refused_id;     /* ... to this call */
+  uint64_t refused_who;   /* ... of this user, */
+  int refused_others;     /* ... and to another since the last success */
   struct ac_error refusal;
 
   int64_t answers; /* from the service so far, of any kind but a fault */

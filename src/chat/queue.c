@@ -165,6 +165,18 @@ void ac_queue_lend(struct ac_client *c, struct ac_call *call,
   ac_alarms_move(&c->alarms, call, call->attempt_deadline_ms);
 }
 
+/* FNV-1a, 64 bits: a collision only makes two users look like one. */
+uint64_t ac_queue_who(const struct ac_call *call)
+{
+  const char *text =
+      call->argument_count > 0 ? call->arguments[0] : call->path;
+  uint64_t hash = UINT64_C(14695981039346656037);
+
+  for (; *text; text++)
+    hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+  return hash;
+}
+
 /* Calls `end` for every single call that waits or is delayed. */
 static void sweep_singles(struct ac_client *c, int64_t now_ms,
                           void (*end)(struct ac_client *, struct ac_call *,
@@ -196,6 +208,13 @@ static void end_refused(struct ac_client *c, struct ac_call *call,
                         int64_t now_ms)
 {
   ac_queue_finish_unauthorized(c, call, &c->refusal, now_ms);
+}
+
+static void end_refused_user(struct ac_client *c, struct ac_call *call,
+                             int64_t now_ms)
+{
+  if (ac_queue_who(call) == c->refused_who)
+    end_refused(c, call, now_ms);
 }
 
 static void end_without_token(struct ac_client *c, struct ac_call *call,
@@ -256,23 +275,46 @@ void ac_queue_note_answer(struct ac_client *c, int64_t now_ms)
   ac_queue_update_hold(c, now_ms);
 }
 
+static void begin_silence(struct ac_client *c, const struct ac_error *why,
+                          int64_t now_ms)
+{
+  c->silent_until_ms = now_ms + SILENCE_MS;
+  ac_error_set_code(&c->refusal, AC_ERR_UNAUTHORIZED, why->code,
+                    "not sent: the renewed token was refused too, and the "
+                    "next try comes %lld ms after that",
+                    (long long)SILENCE_MS);
+}
+
 void ac_queue_fall_silent(struct ac_client *c, const struct ac_error *why,
                           int64_t now_ms)
 {
   c->doubt = AC_SILENT;
-  c->silent_until_ms = now_ms + SILENCE_MS;
-  ac_error_set_code(&c->refusal, AC_ERR_UNAUTHORIZED, why->code,
-                    "not sent: the renewed token was refused too, and nothing "
-                    "is sent for %lld ms",
-                    (long long)SILENCE_MS);
+  c->worked = 0;
+  begin_silence(c, why, now_ms);
   ac_queue_update_hold(c, now_ms);
   sweep_singles(c, now_ms, end_refused);
 }
 
+void ac_queue_suspect(struct ac_client *c, const struct ac_error *why,
+                      int64_t now_ms)
+{
+  c->doubt = AC_SUSPECT;
+  begin_silence(c, why, now_ms);
+  sweep_singles(c, now_ms, end_refused_user);
+}
+
+int ac_queue_is_silenced(const struct ac_client *c, const struct ac_call *call,
+                         int64_t now_ms)
+{
+  if (now_ms >= c->silent_until_ms)
+    return 0;
+  return c->doubt == AC_SILENT ||
+         (c->doubt == AC_SUSPECT && ac_queue_who(call) == c->refused_who);
+}
+
 void ac_queue_trust(struct ac_client *c, int64_t now_ms)
 {
-  c->refused_calls = 0;
-  c->refused_id = 0;
+  c->refused_token = 0;
   if (c->doubt == AC_TRUSTED)
     return;
   c->doubt = AC_TRUSTED;

@@ -61,6 +61,24 @@ void ac_settle_judge(struct ac_client *c, struct ac_call *call)
   ac_fetch_count_renewals(c, before);
 }
 
+/* This call is refused for good, with the present token. 1: so was another,
+   that of another user if the app has ever worked. */
+static int note_refused(struct ac_client *c, const struct ac_call *call)
+{
+  uint64_t user = ac_queue_who(call);
+
+  if (c->refused_token != call->generation) {
+    c->refused_token = call->generation;
+    c->refused_id = call->id;
+    c->refused_who = user;
+    c->refused_others = 0;
+  } else if (c->refused_who != user ||
+             (!c->worked && c->refused_id != call->id)) {
+    c->refused_others = 1;
+  }
+  return c->refused_others;
+}
+
 /* 401: one renewal for everybody, one more attempt for each; see enum doubt. */
 static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 {
@@ -69,10 +87,6 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   int64_t date_s = 0;
 
   (void)ac_http_date_s(call->reply.date, &date_s);
-  if (c->refused_id != call->id) {
-    c->refused_id = call->id;
-    c->refused_calls++;
-  }
   if (!call->resent)
     again = ac_credentials_refused(credentials, call->generation, date_s,
                                    now_ms, c->wall_s);
@@ -90,8 +104,8 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   if (current && credentials->from_401 && !credentials->proved &&
       c->doubt != AC_SILENT) {
     struct ac_error why = call->error;
-    int64_t others = c->stats.in_flight - 1;
-    int waiting = c->stats.queued > 0;
+    int others_too = note_refused(c, call);
+    int alone = c->stats.in_flight == 1 && c->stats.queued == 0;
 
     if (c->doubt == AC_PROBING && call->batch) {
       call->resent = 0; /* held with the others, until the token is good */
@@ -101,11 +115,10 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
       return;
     }
     ac_queue_finish(c, call, now_ms);
-    if (c->doubt == AC_PROBING || c->refused_calls > 1 ||
-        (others == 0 && !waiting))
+    if (c->doubt == AC_PROBING || others_too || (alone && !c->worked))
       ac_queue_fall_silent(c, &why, now_ms);
     else
-      c->doubt = AC_SUSPECT;
+      ac_queue_suspect(c, &why, now_ms);
     return;
   }
   ac_queue_finish(c, call, now_ms);
@@ -174,6 +187,7 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
     ac_queue_note_answer(c, now_ms);
     ac_limiter_good(&c->limiter, now_ms);
     ac_credentials_succeeded(&c->credentials, call->generation);
+    c->worked = 1;
     ac_queue_trust(c, now_ms);
     ac_queue_finish(c, call, now_ms);
     return;
