@@ -197,7 +197,6 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
     ac_queue_note_failure(c, call, now_ms);
   else if (call->reply.http_status != 0)
     ac_queue_note_answer(c, now_ms);
-  ac_outage_forget(&c->outage, call->id);
   if (call->error.kind == AC_ERR_BAD_RESPONSE &&
       strcmp(call->error.code, "id_mismatch") == 0)
     call->distrust = 1;
