@@ -7,6 +7,8 @@
 
 #include "answer.h"
 
+enum { SHORTEST_SECRET_BYTES = 8, HIDE_FROM_BYTES = 12, PRINT_BYTES = 4096 };
+
 static const int64_t DEFAULT_TTL_S = 3600;
 static const int64_t MAX_LIFE_S = INT64_C(10) * 366 * 86400;
 static const int64_t CLOCK_JUMP_MS = 30000;
@@ -99,6 +101,7 @@ ac_kind ac_credentials_init(struct ac_credentials *c,
 
   memset(c, 0, sizeof *c);
   ac_buffer_init(&c->token, AC_TOKEN_MAX_BYTES);
+  ac_buffer_init(&c->previous, AC_TOKEN_MAX_BYTES);
   ac_error_clear(&c->failure);
   c->kind = config->kind;
   c->random = random;
@@ -143,6 +146,7 @@ void ac_credentials_free(struct ac_credentials *c)
   wipe_text(&c->client_id);
   wipe_text(&c->client_secret);
   ac_buffer_wipe(&c->token);
+  ac_buffer_wipe(&c->previous);
 }
 
 ac_kind ac_credentials_check_token(struct ac_slice token, struct ac_error *err)
@@ -160,7 +164,9 @@ ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,
 {
   if (ac_credentials_check_token(token, err) != AC_OK)
     return AC_ERR_ARGUMENT;
-  ac_buffer_wipe(&c->token);
+  ac_buffer_wipe(&c->previous);
+  c->previous = c->token; /* calls that it was sent with are still out */
+  ac_buffer_init(&c->token, AC_TOKEN_MAX_BYTES);
   if (ac_buffer_add(&c->token, token.bytes, token.length) != AC_OK) {
     c->generation++;
     c->refused = 1; /* there is none now */
@@ -317,9 +323,49 @@ void ac_credentials_succeeded(struct ac_credentials *c, uint32_t generation)
     c->proved = 1;
 }
 
+/* In place: what is put in is never longer than what is taken out. */
+static void hide(char *text, const char *secret)
+{
+  size_t length = secret ? strlen(secret) : 0;
+  size_t least = length < HIDE_FROM_BYTES ? length : HIDE_FROM_BYTES;
+  char *to = text;
+
+  if (length < SHORTEST_SECRET_BYTES) /* it would hide half of every sentence */
+    return;
+  while (*text) {
+    size_t same = 0;
+
+    while (same < length && text[same] == secret[same])
+      same++;
+    if (same < least) {
+      *to++ = *text++;
+      continue;
+    }
+    memcpy(to, "***", 3);
+    to += 3;
+    text += same;
+  }
+  *to = '\0';
+}
+
+void ac_credentials_hide(const struct ac_credentials *c, const char *also,
+                         struct ac_error *err)
+{
+  const char *const secrets[] = {c->token.bytes, c->previous.bytes,
+                                 c->certificate, c->client_secret, also};
+
+  for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+    hide(err->code, secrets[i]);
+    hide(err->text, secrets[i]);
+    hide(err->description, secrets[i]);
+    hide(err->value, secrets[i]);
+  }
+}
+
 static int add_json(struct ac_buffer *out, cJSON *json)
 {
-  char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+  /* Room from the start: a buffer that grows leaves a copy behind. */
+  char *text = json ? cJSON_PrintBuffered(json, PRINT_BYTES, 0) : NULL;
   int done = text && ac_buffer_add_text(out, text) == AC_OK;
 
   if (text)
