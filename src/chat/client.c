@@ -115,7 +115,7 @@ static int too_late(const struct ac_client *c, const struct ac_call *call,
 
   if (c->waiting_count[AC_BATCH] > 0)
     ahead += ahead / AC_SINGLES_BEFORE_A_BATCH;
-  return ac_later(now_ms, ac_limiter_turn_ms(&c->limiter, ahead, now_ms)) >
+  return ac_later(now_ms, ac_limiter_turn_ms(&c->limiter, ahead, now_ms)) >=
          call->deadline_ms;
 }
 
@@ -135,6 +135,7 @@ ac_kind ac_client_submit(struct ac_client *c, struct ac_call *call,
   *out_id = call->id;
   c->stats.accepted++;
   call->submitted_ms = now_ms;
+  call->answers_before = -1;
   call->deadline_ms = call->batch ? AC_NEVER : now_ms + timeout_ms;
   late = !call->batch && too_late(c, call, now_ms);
   ac_queue_wait(c, call, 0, now_ms);
@@ -271,7 +272,7 @@ struct ac_call *ac_client_next_overdue(struct ac_client *c, int64_t now_ms)
       c->fetch_ready = 1;
       c->next_ms = 0;
     } else if (call->state == AC_CALL_DELAYED) {
-      ac_queue_wait(c, call, 1, now_ms);
+      ac_queue_wait_again(c, call, now_ms);
     } else if (call->deadline_ms <= now_ms) {
       ac_queue_finish_late(c, call, now_ms);
     } else {

@@ -18,14 +18,13 @@
 enum {
   AC_DEFAULT_TIMEOUT_MS = 10000,
   AC_DEFAULT_ATTEMPT_TIMEOUT_MS = 5000,
-  AC_DEFAULT_ATTEMPTS = 4,
-  AC_DEFAULT_THROTTLED = 8,
   AC_DEFAULT_BACKOFF_MS = 100,
   AC_DEFAULT_RATE_PER_S = 95,
   AC_DEFAULT_BURST = 5,
   AC_DEFAULT_IN_FLIGHT = 32,
   AC_DEFAULT_QUEUE = 10000,
   AC_SINGLES_BEFORE_A_BATCH = 4, /* a batch gets one slot in five */
+  AC_MANY_FAILURES = 8, /* in a row: twice what one call makes */
   AC_MAX_EVENTS = 1000
 };
 
@@ -76,8 +75,10 @@ struct ac_client {
   int refused_others;     /* ... and to another since the last success */
   struct ac_error refusal;
 
+  int64_t answers; /* from the service so far, of any kind but a fault */
   int no_token; /* none can be made for now */
   int held;     /* batches wait for the service or the token to come back */
+  int64_t holds;  /* so far, with this one */
   int held_out; /* one has waited as long as it may: the rest need not */
 
   struct ac_stats stats;

@@ -5,23 +5,24 @@ static const int64_t DEFAULT_PAUSE_MS = 300000;
 
 /* While batches are held a batch's call waits at most its max_pause_ms, from
    when the hold began for it; no longer at all once another has waited so long
-   in vain. */
+   in vain. Its deadline starts anew with its next turn, also when it had one
+   before. */
 static void set_waiting_alarm(struct ac_client *c, struct ac_call *call,
                               int64_t now_ms)
 {
-  int64_t alarm_ms = call->deadline_ms;
-
   if (!call->batch || !c->held) {
-    call->held_until_ms = 0;
-  } else {
-    if (call->held_until_ms == 0)
-      call->held_until_ms =
-          c->held_out ? now_ms
-                      : ac_later(now_ms, ac_or_default(call->max_pause_ms,
-                                                       DEFAULT_PAUSE_MS));
-    alarm_ms = ac_sooner(alarm_ms, call->held_until_ms);
+    ac_alarms_move(&c->alarms, call, call->deadline_ms);
+    return;
   }
-  ac_alarms_move(&c->alarms, call, alarm_ms);
+  if (call->hold != c->holds) {
+    call->hold = c->holds;
+    call->held_until_ms =
+        c->held_out ? now_ms
+                    : ac_later(now_ms, ac_or_default(call->max_pause_ms,
+                                                     DEFAULT_PAUSE_MS));
+  }
+  call->deadline_ms = AC_NEVER;
+  ac_alarms_move(&c->alarms, call, call->held_until_ms);
 }
 
 static void leave(struct ac_client *c, struct ac_call *call)
@@ -53,6 +54,12 @@ void ac_queue_wait(struct ac_client *c, struct ac_call *call, int front,
   c->stats.queued++;
   set_waiting_alarm(c, call, now_ms);
   c->next_ms = 0;
+}
+
+void ac_queue_wait_again(struct ac_client *c, struct ac_call *call,
+                         int64_t now_ms)
+{
+  ac_queue_wait(c, call, !c->outage.down, now_ms);
 }
 
 void ac_queue_delay(struct ac_client *c, struct ac_call *call,
@@ -138,7 +145,6 @@ void ac_queue_lend(struct ac_client *c, struct ac_call *call,
   if (!call->internal)
     c->stats.in_flight++;
   call->attempts++;
-  call->tries++;
   c->stats.attempts++;
   if (call->attempts > 1)
     c->stats.retries++;
@@ -223,6 +229,7 @@ static void hold(struct ac_client *c, int held, int64_t now_ms)
     return;
   c->held = held;
   c->held_out = 0;
+  c->holds += held;
   for (struct ac_list *node = c->waiting[AC_BATCH].next;
        node != &c->waiting[AC_BATCH]; node = node->next)
     set_waiting_alarm(c, AC_LIST_ENTRY(node, struct ac_call, link), now_ms);
@@ -260,6 +267,7 @@ void ac_queue_note_failure(struct ac_client *c, struct ac_call *call,
 
 void ac_queue_note_answer(struct ac_client *c, int64_t now_ms)
 {
+  c->answers++;
   if (c->outage.failures == 0 && !c->outage.down)
     return;
   ac_outage_answered(&c->outage);

@@ -13,6 +13,11 @@
 void ac_queue_wait(struct ac_client *c, struct ac_call *call, int front,
                    int64_t now_ms);
 
+/* After a retry's wait: to the front, but while the service is down to the
+   back, as another call may fare better as its probe. */
+void ac_queue_wait_again(struct ac_client *c, struct ac_call *call,
+                         int64_t now_ms);
+
 /* Aside, until moment_ms. */
 void ac_queue_delay(struct ac_client *c, struct ac_call *call,
                     int64_t moment_ms);

@@ -92,7 +92,6 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
                                    now_ms, c->wall_s);
   if (again && call->idempotent && now_ms < call->deadline_ms) {
     call->resent = 1;
-    call->tries--; /* the resend after a renewal is not counted */
     ac_queue_wait(c, call, 1, now_ms);
     return;
   }
@@ -110,7 +109,6 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 
     if (c->doubt == AC_PROBING && call->batch) {
       call->resent = 0; /* held with the others, until the token is good */
-      call->tries--;
       call->deadline_ms = AC_NEVER;
       ac_queue_wait(c, call, 1, now_ms);
       ac_queue_fall_silent(c, &why, now_ms);
@@ -126,6 +124,22 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   ac_queue_finish(c, call, now_ms);
 }
 
+/* Is this fault the call's own? An outage does not eat a batch's list: its
+   calls are not blamed while the service is down, nor when so many calls in a
+   row have failed that it probably is - unless others have been answered since
+   this one began to fail. Two that fail for themselves, with nobody left to
+   succeed in between, do not make many failures. */
+static int is_to_blame(const struct ac_client *c, struct ac_call *call)
+{
+  if (!call->batch)
+    return 1;
+  if (call->answers_before < 0)
+    call->answers_before = c->answers;
+  return c->answers > call->answers_before ||
+         (!c->outage.down && (c->outage.failures <= AC_MANY_FAILURES ||
+                              c->outage.failures <= call->faults + 1));
+}
+
 static void retry(struct ac_client *c, struct ac_call *call,
                   enum ac_retry_class what, int64_t now_ms)
 {
@@ -138,18 +152,19 @@ static void retry(struct ac_client *c, struct ac_call *call,
   }
   if (call->batch && (c->outage.down || what == AC_RETRY_THROTTLE))
     call->deadline_ms = AC_NEVER; /* starts anew with its next turn */
-  if (call->batch && c->outage.down && what == AC_RETRY_TRANSIENT)
-    call->tries--; /* an outage does not eat the list */
-  c->policy.max_attempts = given > 0 ? given : AC_DEFAULT_ATTEMPTS;
-  c->policy.max_throttled = given > 0 ? given : AC_DEFAULT_THROTTLED;
-  wait_ms = ac_retry_wait_ms(
-      &c->policy, what, call->tries > 0 ? call->tries : 1, call->throttled,
-      call->error.retry_after_ms, &c->random);
+  if (what == AC_RETRY_THROTTLE)
+    call->throttled++;
+  else if (is_to_blame(c, call))
+    call->faults++;
+  ac_retry_limit(&c->policy, given);
+  wait_ms =
+      ac_retry_wait_ms(&c->policy, what, call->faults, call->throttled,
+                       call->error.retry_after_ms, &c->random);
   if (wait_ms < 0 || ac_later(now_ms, wait_ms) >= call->deadline_ms ||
       (c->outage.down && call->deadline_ms < c->outage.next_try_ms))
     ac_queue_finish(c, call, now_ms);
   else if (wait_ms == 0)
-    ac_queue_wait(c, call, 1, now_ms);
+    ac_queue_wait_again(c, call, now_ms);
   else
     ac_queue_delay(c, call, now_ms + wait_ms);
 }
@@ -164,8 +179,6 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   note_event(c, call, now_ms);
   c->next_ms = 0;
   if (call->internal) {
-    if (call->error.kind == AC_ERR_RATE_LIMITED)
-      call->throttled++;
     if (call->error.kind == AC_OK)
       ac_fetch_end(c);
     else
@@ -193,7 +206,6 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   switch (what) {
   case AC_RETRY_TOKEN: refused(c, call, now_ms); break;
   case AC_RETRY_THROTTLE:
-    call->throttled++;
     ac_limiter_throttled(&c->limiter, now_ms);
     retry(c, call, what, now_ms);
     break;
