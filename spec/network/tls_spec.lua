@@ -244,3 +244,14 @@ describe("over TLS,", function()
     assert.equal(3, #e:log())
   end)
 end)
+
+describe("make demo", function()
+  it("goes over HTTPS, with a certificate and no token", function()
+    local pipe = assert(io.popen([[AGORA_CHAT_TOKEN=mine sh spec/support/with_emulator.sh sh -c '
+      echo "${AGORA_CHAT_BASE_URL%%:*} ${#AGORA_CHAT_APP_CERTIFICATE} ${AGORA_CHAT_TOKEN-none}"
+      head -n 1 "$AGORA_CHAT_CA_FILE"; echo "${AGORA_CHAT_CONTROL_URL%%:*}"' 2>&1]]))
+    local out = pipe:read "*a"
+    pipe:close()
+    assert.equal("https 32 none\n-----BEGIN CERTIFICATE-----\nhttp\n", out)
+  end)
+end)
