@@ -267,7 +267,6 @@ describe("memory", function()
       end
     end
     print(found, scanned)
-    os.exit(0)
   ]]
 
   local interpreter = arg and arg[-1] or nil

@@ -8,6 +8,7 @@
 #include "answer.h"
 
 enum { SHORTEST_SECRET_BYTES = 8, HIDE_FROM_BYTES = 12, PRINT_BYTES = 4096 };
+enum { SHORTEST_LIFE_MS = 2 * AC_TOKEN_FETCH_GAP_MS };
 
 static const int64_t DEFAULT_TTL_S = 3600;
 static const int64_t MAX_LIFE_S = INT64_C(10) * 366 * 86400;
@@ -247,11 +248,16 @@ static void make_and_put(struct ac_credentials *c, int64_t now_ms,
     ac_credentials_failed(c, &err, now_ms);
 }
 
+static int serves(const struct ac_credentials *c, int64_t now_ms)
+{
+  return c->generation > 0 && !c->refused && now_ms < c->expires_at_ms;
+}
+
 enum ac_token_state ac_credentials_update(struct ac_credentials *c,
                                           int64_t now_ms, int64_t wall_s)
 {
   int64_t moved_ms = wall_s * 1000 - now_ms - c->clock_gap_ms;
-  int stale;
+  int stale, rest;
 
   if (c->kind == AC_CREDENTIALS_FIXED)
     return AC_TOKEN_USABLE;
@@ -270,7 +276,11 @@ enum ac_token_state ac_credentials_update(struct ac_credentials *c,
     c->fetch_began_ms = c->last_fetch_ms = now_ms;
     c->fetch_due = 1;
   }
-  if (stale && !c->fetching && now_ms >= c->next_fetch_ms) {
+  /* The service bans who asks too often: while the old token serves, asking
+     again can wait. */
+  rest = c->kind != AC_CREDENTIALS_MADE && serves(c, now_ms) &&
+         now_ms - c->last_fetch_ms < AC_TOKEN_FETCH_GAP_MS;
+  if (stale && !rest && !c->fetching && now_ms >= c->next_fetch_ms) {
     c->last_fetch_ms = now_ms;
     if (c->kind == AC_CREDENTIALS_MADE) {
       make_and_put(c, now_ms, wall_s);
@@ -279,7 +289,7 @@ enum ac_token_state ac_credentials_update(struct ac_credentials *c,
       c->fetch_began_ms = now_ms;
     }
   }
-  if (c->generation > 0 && !c->refused && now_ms < c->expires_at_ms)
+  if (serves(c, now_ms))
     return AC_TOKEN_USABLE;
   return c->fetching ? AC_TOKEN_AWAITED : AC_TOKEN_NONE;
 }
@@ -414,7 +424,8 @@ ac_kind ac_credentials_fetch_request(struct ac_credentials *c, int64_t wall_s,
               : ac_error_set(err, AC_ERR_MEMORY, "no memory for a request");
 }
 
-/* expires_in: seconds; expire_timestamp: Unix milliseconds. 0: neither. */
+/* expires_in: seconds; expire_timestamp: Unix milliseconds. 0: not known, and a
+   401 will tell; also when it would have to be fetched again at once. */
 static int64_t life_ms(const cJSON *answer, int64_t wall_s)
 {
   const cJSON *in = cJSON_GetObjectItemCaseSensitive(answer, "expires_in");
@@ -426,7 +437,7 @@ static int64_t life_ms(const cJSON *answer, int64_t wall_s)
     ms = in->valuedouble * 1000;
   else if (cJSON_IsNumber(at))
     ms = at->valuedouble - (double)wall_s * 1000;
-  if (!(ms >= 1000)) /* "for ever", already over, or nonsense */
+  if (!(ms >= SHORTEST_LIFE_MS)) /* "for ever", already over, or nonsense */
     return 0;
   return ms < (double)MAX_LIFE_S * 1000 ? (int64_t)ms : MAX_LIFE_S * 1000;
 }
