@@ -83,6 +83,7 @@ struct ac_call {
   enum ac_call_state state;
   int internal;               /* a token fetch of the client's own */
   size_t heap_index;          /* in the client's alarm heap */
+  struct ac_call *next_in_index;
   int64_t alarm_ms;           /* when something is due for it; INT64_MAX: never */
   int64_t submitted_ms, ready_ms, sent_ms, deadline_ms, attempt_deadline_ms;
   int64_t not_before_ms;

@@ -33,6 +33,7 @@ struct ac_client *ac_client_new(const struct ac_client_config *config,
   ac_list_init(&c->done);
   ac_list_init(&c->trash);
   ac_alarms_init(&c->alarms);
+  ac_index_init(&c->index);
   ac_buffer_init(&c->full_path, AC_MAX_URL_BYTES + AC_MAX_PATH_BYTES);
   ac_buffer_init(&c->fetch_token, AC_TOKEN_MAX_BYTES);
   ac_random_init(&c->random, config->seed);
@@ -92,6 +93,7 @@ void ac_client_free(struct ac_client *c)
   free_all(&c->done);
   free_all(&c->trash);
   ac_alarms_free(&c->alarms);
+  ac_index_free(&c->index);
   ac_buffer_free(&c->full_path);
   ac_client_forget(c);
   ac_address_free(&c->address);
@@ -105,6 +107,17 @@ const char *ac_client_origin(const struct ac_client *c)
 }
 
 /* ---- in: submit --------------------------------------------------------- */
+
+/* Where every call is that has not ended. The call has its id. */
+static ac_kind keep(struct ac_client *c, struct ac_call *call)
+{
+  if (ac_index_add(&c->index, call) != AC_OK)
+    return AC_ERR_MEMORY;
+  if (ac_alarms_add(&c->alarms, call, AC_NEVER) == AC_OK)
+    return AC_OK;
+  ac_index_remove(&c->index, call);
+  return AC_ERR_MEMORY;
+}
 
 /* Could this call's turn still come before its deadline, as far as the pace
    alone tells? */
@@ -128,10 +141,10 @@ ac_kind ac_client_submit(struct ac_client *c, struct ac_call *call,
   if (c->stats.queued >= c->max_queue)
     return ac_error_set(err, AC_ERR_OVERLOAD, "%d calls wait already",
                         c->max_queue);
-  if (ac_alarms_add(&c->alarms, call, AC_NEVER) != AC_OK)
-    return ac_error_set(err, AC_ERR_MEMORY, "no memory for another call");
   if (call->id <= 0)
     call->id = ++c->next_id;
+  if (keep(c, call) != AC_OK)
+    return ac_error_set(err, AC_ERR_MEMORY, "no memory for another call");
   *out_id = call->id;
   c->stats.accepted++;
   call->submitted_ms = now_ms;
@@ -297,21 +310,13 @@ void ac_client_give_up(struct ac_client *c, struct ac_call *call,
 
 /* ---- the rest ----------------------------------------------------------- */
 
-static struct ac_call *find(const struct ac_client *c, int64_t id)
-{
-  for (size_t i = 0; i < c->alarms.count; i++)
-    if (c->alarms.heap[i]->id == id)
-      return c->alarms.heap[i];
-  return NULL;
-}
-
 struct ac_call *ac_client_cancel(struct ac_client *c, int64_t id,
                                  int64_t now_ms)
 {
-  struct ac_call *call = find(c, id);
+  struct ac_call *call = ac_index_find(&c->index, id);
   int out;
 
-  if (!call || call->internal)
+  if (!call)
     return NULL;
   out = call->state == AC_CALL_OUT;
   ac_error_set(&call->error, AC_ERR_CANCELLED, "cancelled by the program");

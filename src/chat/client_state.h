@@ -10,6 +10,7 @@
 #include "address.h"
 #include "alarms.h"
 #include "client.h"
+#include "index.h"
 #include "limiter.h"
 #include "retry.h"
 
@@ -56,6 +57,7 @@ struct ac_client {
   struct ac_list waiting[AC_CLASSES], delayed, out, done, trash;
   int64_t waiting_count[AC_CLASSES], done_count;
   struct ac_alarms alarms; /* every call that is waiting, delayed or out */
+  struct ac_index index;   /* the same by id, but for our own */
   int singles_in_a_row;
   int64_t next_id, next_internal_id;
   int64_t next_ms; /* when ac_client_next_outgoing may have something */

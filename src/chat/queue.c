@@ -79,6 +79,7 @@ void ac_queue_finish(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 {
   leave(c, call);
   ac_alarms_remove(&c->alarms, call);
+  ac_index_remove(&c->index, call);
   ac_outage_forget(&c->outage, call->id);
   call->state = AC_CALL_DONE;
   call->elapsed_ms = now_ms - call->submitted_ms;
