@@ -321,4 +321,4 @@ if not ok then
   end
   io.stderr:write("sweep: ", text, "\n")
 end
-os.exit(status)
+os.exit(status, true)               -- true: the Lua state too, where this Lua can
