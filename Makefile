@@ -120,7 +120,20 @@ $(LOCALE):
 	@mkdir -p $(@D)
 	@localedef -i de_DE -f UTF-8 $(CURDIR)/$@ >/dev/null 2>&1 || mkdir -p $@
 
-specs-one: $(MODULE) $(LOCALE) $(B)/$(LUA)/skynet_host $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
+# What specs need of C: a fork, and a look-up that hangs when it is preloaded.
+SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so
+
+$(B)/$(LUA)/forker.so: $(SUPPORT)/forker.c $(B)/$(LUA)/flags
+	$(call SAY,HELP $@)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
+
+# Without a sanitizer: it stands before one in the program.
+$(B)/hanging_lookup.so: $(SUPPORT)/hanging_lookup.c
+	$(call SAY,HELP $@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c99 -D_GNU_SOURCE -fPIC $(WARN) $(CFLAGS) -shared -o $@ $< -ldl
+
+specs-one: $(MODULE) $(SPEC_HELP) $(LOCALE) $(B)/$(LUA)/skynet_host $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
 	@echo "== $(LUA)$(if $(SPECS_UNDER), $(SPECS_UNDER))"
 	@env AGORA_CHAT_BUILD=$(B) \
 	  $(if $(IN_HOST),,LOCPATH=$(CURDIR)/$(dir $(LOCALE))) $(RUN_ENV) $(RUN_UNDER) \
