@@ -94,7 +94,7 @@ int main(int argc, char **argv)
   bad = luaL_loadfile(state, argv[1]);
   if (!bad) {
     lua_pushstring(state, argc > 2 ? argv[2] : NULL);
-    bad = lua_pcall(state, 1, 0, 0);
+    bad = lua_pcall(state, 1, 1, 0); /* what it returns stays alive */
   }
   if (bad)
     fprintf(stderr, "%s\n", lua_tostring(state, -1));
