@@ -197,8 +197,8 @@ emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
 
 examples: ## every example against the emulator
 	$(SETUP) test
-	@+$(SUBMAKE) all
-	@sh $(SUPPORT)/examples.sh
+	@+$(SUBMAKE) all $(if $(SKYNET),skynet)
+	@SKYNET='$(SKYNET)' sh $(SUPPORT)/examples.sh
 
 # ------------------------------------------------------------------- skynet
 # skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
