@@ -210,8 +210,8 @@ emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
 
 examples: ## every example against the emulator
 	$(SETUP) test
-	@+$(SUBMAKE) all
-	@sh $(SUPPORT)/examples.sh
+	@+$(SUBMAKE) all $(if $(SKYNET),skynet)
+	@SKYNET='$(SKYNET)' sh $(SUPPORT)/examples.sh
 
 # ------------------------------------------------------------------- skynet
 # skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
@@ -231,6 +231,9 @@ skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
 	$(SETUP) test
 	@+$(SUBMAKE) specs-one SPEC=spec/network/skynet_spec.lua \
 	  RUN_ENV="SKYNET='$(abspath $(SKYNET))'"
+
+skynet-bench: skynet $(MODULE) ## round trips and their price in skynet (SKYNET=tree)
+	@env $(HOST_PATH) SKYNET='$(abspath $(SKYNET))' $(LUA) spec/skynet/bench.lua
 
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
@@ -278,6 +281,6 @@ endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples skynet skynet-test check meta format install rock setup clean \
+        demo emulator examples skynet skynet-test skynet-bench check meta format install rock setup clean \
         help FORCE
 .DELETE_ON_ERROR:

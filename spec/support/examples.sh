@@ -31,5 +31,18 @@ for example in examples/*.lua; do
     failed=$((failed + 1))
   fi
 done
+# skynet has its own Lua; SKYNET= names its tree (make examples SKYNET=tree).
+if [ ! -x "${SKYNET:-}/skynet" ]; then
+  echo "skip  examples/skynet/main.lua (no SKYNET= that names a built tree)"
+  skipped=$((skipped + 1))
+elif timeout 60 sh spec/support/with_emulator.sh "$SKYNET/skynet" examples/skynet/config \
+    >"$log" 2>&1 </dev/null && grep -q '^an error: .*is_error true' "$log"; then
+  echo "ok    examples/skynet/main.lua"
+  passed=$((passed + 1))
+else
+  echo "FAIL  examples/skynet/main.lua"
+  sed 's/^/      /' "$log"
+  failed=$((failed + 1))
+fi
 echo "examples: $passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
