@@ -17,7 +17,7 @@ local LONGEST_LIFE_S = 300
 local Server = {}
 Server.__index = Server
 
-local server = {}
+local server = { methods = Server }
 
 local function read_file(path)
   local f = io.open(path)
