@@ -64,12 +64,14 @@ end)
 
 describe("calls whose client has left", function()
   it("give up their place, so that others do not queue behind them", function()
-    local w = world.start { server = "lua_check_client_abort on;", client = "max_in_flight = 4," }
+    local w = world.start { server = "lua_check_client_abort on;", client = "max_in_flight = 4,", locations = [[
+      location = /soon { content_by_lua_block { inside.say(chat:offline_msg_count("alice", { timeout_ms = 3000 })) } }
+    ]] }
     finally(function() w:stop() end)
     local left = w:ask_all(many("/count?user=f.E04.8000", 40))     -- 8 s each: 80 s of work
     assert.is_true(server.eventually(5, function() return w:facts().accepted == 40 end))
     server.abort(left)
-    assert.same({ 200, "2\n" }, { w:get "/count?user=alice" })
+    assert.same({ 200, "2\n" }, { w:get "/soon" })
     assert.is_true(server.eventually(5, function()
       w:get "/count?user=alice"
       return w:facts().calls == 0

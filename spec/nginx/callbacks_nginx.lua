@@ -126,7 +126,7 @@ describe("when nginx has no timer to give", function()
     } }
     location = /release { content_by_lua_block { inside.released = true ngx.say "x" } }
     location = /start { content_by_lua_block {
-      local call, err = chat:start("offline_msg_count", { "alice" }, function(res)
+      local call, err = chat:start("offline_msg_count", { ngx.var.arg_user or "alice" }, function(res)
         inside.note("called", res and res.count)
       end)
       ngx.say(call and "started" or err.kind .. "/" .. err.code .. " " .. tostring(err))
@@ -159,6 +159,26 @@ describe("when nginx has no timer to give", function()
       return said(w):find "called 2" ~= nil
     end))
     assert.equal("called 2", said(w))
+  end)
+end)
+
+describe("a courier that nginx dropped", function()
+  it("is asked for again by whoever looks, and then needs nobody", function()
+    local w = world.start { http = "lua_max_running_timers 1;", log_level = "crit", locations = SAID .. [[
+      location = /hog_and_start { content_by_lua_block {
+        ngx.timer.at(0, function() ngx.sleep(0.3) end)
+        ngx.sleep(0.05)
+        chat:start("offline_msg_count", { "f.E04.3000" }, function(res) inside.note("called", res and res.count) end)
+        ngx.say "x"
+      } }
+    ]] }
+    finally(function() w:stop() end)
+    w:get "/hog_and_start"
+    os.execute("sleep 1.2")
+    assert.matches("lua_max_running_timers are not enough", w:log())
+    w:get "/count?user=alice"
+    assert.equal("", said(w))
+    assert.is_true(eventually_said(w, "called 7"))
   end)
 end)
 
