@@ -213,6 +213,7 @@ emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
 examples: ## every example against the emulator
 	$(SETUP) test
 	@+$(SUBMAKE) all
+	@+$(SUBMAKE) LUA=luajit all
 	@sh $(SUPPORT)/examples.sh
 
 # ------------------------------------------------------- what is not a spec

@@ -8,6 +8,25 @@ passed=0 failed=0 skipped=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
+# run NAME COMMAND ...
+run() {
+  name=$1
+  shift
+  if timeout 120 sh spec/support/with_emulator.sh "$@" >"$log" 2>&1 </dev/null; then
+    echo "ok    $name"
+    passed=$((passed + 1))
+  else
+    echo "FAIL  $name"
+    sed 's/^/      /' "$log"
+    failed=$((failed + 1))
+  fi
+}
+
+skip() {
+  echo "skip  $1 (no $2 here)"
+  skipped=$((skipped + 1))
+}
+
 for example in examples/*.lua; do
   missing=
   for need in $(sed -n '1,5s/^-- needs: *//p' "$example"); do
@@ -17,17 +36,17 @@ for example in examples/*.lua; do
     esac
   done
   if [ -n "$missing" ]; then
-    echo "skip  $example (no ${missing%!} here)"
-    skipped=$((skipped + 1))
-  elif timeout 120 sh spec/support/with_emulator.sh lua5.4 "$example" \
-      >"$log" 2>&1 </dev/null; then
-    echo "ok    $example"
-    passed=$((passed + 1))
+    skip "$example" "${missing%!}"
   else
-    echo "FAIL  $example"
-    sed 's/^/      /' "$log"
-    failed=$((failed + 1))
+    run "$example" lua5.4 "$example"
   fi
 done
+
+if [ -n "${OPENRESTY:-}" ] ||
+    [ -e /usr/share/nginx/modules/ngx_http_lua_module.so ]; then
+  run examples/openresty sh spec/support/try_gateway.sh
+else
+  skip examples/openresty "nginx with ngx_lua"
+fi
 echo "examples: $passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
