@@ -3,6 +3,7 @@
 # An example says in its first lines what it needs beyond Lua:
 #   -- needs: luv        (a Lua module; without it the example is skipped)
 #   -- needs: love!      (a program)
+#   -- arguments: a b    (what it is run with)
 set -u
 passed=0 failed=0 skipped=0
 log=$(mktemp)
@@ -38,7 +39,8 @@ for example in examples/*.lua; do
   if [ -n "$missing" ]; then
     skip "$example" "${missing%!}"
   else
-    run "$example" lua5.4 "$example"
+    # shellcheck disable=SC2046
+    run "$example" lua5.4 "$example" $(sed -n '1,5s/^-- arguments: *//p' "$example")
   fi
 done
 
