@@ -196,6 +196,24 @@ threads: $(MODULE) $(B)/$(LUA)/threads_host
 	@echo "== $(LUA), 8 states in 8 threads"
 	@env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
 
+# -------------------------------------------------------------------- nginx
+# A real nginx: Debian's with ngx_lua, or the OpenResty tree that OPENRESTY=
+# names. busted runs in Lua 5.4 and drives it; the module inside is LuaJIT's.
+$(B)/spec/slow_lookup.so: $(SUPPORT)/slow_lookup.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -fPIC $(WARN) $(CFLAGS) -o $@ $< -ldl
+
+nginx-test: ## specs inside a real nginx, under load (OPENRESTY=tree for another)
+	$(SETUP) test nginx
+	@+$(SUBMAKE) LUA=luajit all $(B)/spec/slow_lookup.so
+	@+$(SUBMAKE) LUA=lua5.4 all
+	@env AGORA_CHAT_BUILD=$(B) lua5.4 $(BUSTED) --run nginx $(BUSTED_ARGS) $(SPEC)
+
+nginx-bench: ## what waiting costs a worker of nginx (RESTY_HTTP=lua-resty-http's folder)
+	$(SETUP) test nginx
+	@+$(SUBMAKE) LUA=luajit all
+	@lua5.4 bench/nginx/run.lua
+
 # ------------------------------------------------------ emulator, examples
 WITH_EMULATOR = sh $(SUPPORT)/with_emulator.sh
 
@@ -211,6 +229,7 @@ emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
 examples: ## every example against the emulator
 	$(SETUP) test
 	@+$(SUBMAKE) all $(if $(SKYNET),skynet)
+	@+$(SUBMAKE) LUA=luajit all
 	@SKYNET='$(SKYNET)' sh $(SUPPORT)/examples.sh
 
 # ------------------------------------------------------------------- skynet
@@ -272,15 +291,16 @@ clean: ## remove everything that was built
 
 help: ## this table
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	  while IFS='|' read -r word does; do printf '  make %-10s %s\n' "$$word" "$$does"; done
+	  while IFS='|' read -r word does; do printf '  make %-11s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock nginx-test nginx-bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
         demo emulator examples skynet skynet-test skynet-bench check meta format install rock setup clean \
+        nginx-test nginx-bench \
         help FORCE
 .DELETE_ON_ERROR:
