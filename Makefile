@@ -197,6 +197,38 @@ examples: ## every example against the emulator
 	@+$(SUBMAKE) all
 	@sh $(SUPPORT)/examples.sh
 
+# ------------------------------------------------------------------ benches
+# Short, and each ends by itself; bench/README.md says what they print.
+BENCHES    ?= poll frame calls batch token
+BENCH_LUAS ?= lua5.4 luajit
+BENCH_LUA   = LUA_PATH='lua/?.lua;./?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' AGORA_CHAT_BUILD=$(B)
+
+bench: ## what calls, frames and polls cost, beside others (BENCHES="calls")
+	$(SETUP) test bench
+	@+for lua in $(BENCH_LUAS); do $(SUBMAKE) LUA=$$lua bench-build || exit 1; done
+	@+for name in $(BENCHES); do $(SUBMAKE) bench-$$name || exit 1; done
+
+bench-build: $(MODULE) $(B)/$(LUA)/bench_clock.so $(B)/floor
+
+# calls starts the other Luas itself.
+bench-calls bench-frame: bench-build
+	@env $(BENCH_LUA) $(LUA) bench/$(@:bench-%=%).lua $(BENCH_ARGS)
+
+bench-poll bench-batch bench-token:
+	@+for lua in $(BENCH_LUAS); do $(SUBMAKE) LUA=$$lua one-$(@:bench-%=%) || exit 1; done
+
+one-%: bench-build
+	@env $(BENCH_LUA) $(LUA) bench/$*.lua $(BENCH_ARGS)
+
+$(B)/floor: bench/floor.c $(B)/core/flags
+	$(call SAY,CC   $@)
+	$(Q)$(CC) $(filter-out -fPIC -fvisibility=hidden -MMD -MP,$(ALL_CFLAGS)) $(DEPS_CFLAGS) \
+	  -o $@ $< $(DEPS_LIBS)
+
+$(B)/$(LUA)/bench_clock.so: bench/clock.c $(B)/$(LUA)/flags
+	$(call SAY,CC   $@)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
+
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
 	$(SETUP) test check
@@ -237,12 +269,12 @@ help: ## this table
 	  while IFS='|' read -r word does; do printf '  make %-10s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples check meta format install rock setup clean \
-        help FORCE
+        demo emulator examples bench bench-build check meta format install rock \
+        setup clean help FORCE
 .DELETE_ON_ERROR:
