@@ -3,6 +3,7 @@
 # An example says in its first lines what it needs beyond Lua:
 #   -- needs: luv        (a Lua module; without it the example is skipped)
 #   -- needs: love!      (a program)
+#   -- arguments: a b    (what it is run with)
 set -u
 passed=0 failed=0 skipped=0
 log=$(mktemp)
@@ -20,6 +21,7 @@ for example in examples/*.lua; do
     echo "skip  $example (no ${missing%!} here)"
     skipped=$((skipped + 1))
   elif timeout 120 sh spec/support/with_emulator.sh lua5.4 "$example" \
+      $(sed -n '1,5s/^-- arguments: *//p' "$example") \
       >"$log" 2>&1 </dev/null; then
     echo "ok    $example"
     passed=$((passed + 1))

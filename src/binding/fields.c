@@ -93,16 +93,24 @@ void ac_nearest_try(struct ac_nearest *nearest, const char *name)
   }
 }
 
-int ac_raise_unknown(lua_State *L, const char *what,
+void ac_push_unknown(lua_State *L, const char *what,
                      const struct ac_nearest *nearest)
 {
   char word[MAX_NAME_BYTES];
 
   ac_text_clean(nearest->word, strlen(nearest->word), word, sizeof word);
-  if (nearest->name[0])
-    return luaL_error(L, "unknown %s '%s'; did you mean '%s'?", what, word,
-                      nearest->name);
-  return luaL_error(L, "unknown %s '%s'", what, word);
+  lua_pushfstring(L, "unknown %s '%s'", what, word);
+  if (!nearest->name[0])
+    return;
+  lua_pushfstring(L, "; did you mean '%s'?", nearest->name);
+  lua_concat(L, 2);
+}
+
+int ac_raise_unknown(lua_State *L, const char *what,
+                     const struct ac_nearest *nearest)
+{
+  ac_push_unknown(L, what, nearest);
+  return lua_error(L);
 }
 
 static const struct ac_field *

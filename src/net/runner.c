@@ -429,10 +429,10 @@ void ac_runner_stats(struct ac_runner *r, struct ac_stats *out)
     ac_client_stats(r->client, out);
 }
 
-void ac_runner_set_wake(struct ac_runner *r, void (*wake)(void *data), void *data)
+void ac_runner_set_wake(struct ac_runner *r, const struct ac_wake *wake)
 {
   if (r->io)
-    ac_io_thread_set_wake(r->io, wake, data);
+    ac_io_thread_set_wake(r->io, wake);
 }
 
 /* -- manual -- */
