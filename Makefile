@@ -232,6 +232,8 @@ $(B)/$(LUA)/bench_clock.so: bench/clock.c $(B)/$(LUA)/flags
 	$(call SAY,CC   $@)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
 
+.PHONY: bench bench-build bench-calls bench-frame bench-poll bench-batch bench-token
+
 # ------------------------------------------------------------------- skynet
 # skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
 # and its version of Lua (5.4, 5.5) gets a folder of its own.
@@ -297,9 +299,6 @@ endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples bench bench-build check meta format install rock \
-        setup clean help FORCE
-
         demo emulator examples skynet skynet-test check meta format install rock setup clean \
         help FORCE
 .DELETE_ON_ERROR:
