@@ -181,7 +181,8 @@ oom: $(MODULE) $(B)/$(LUA)/oom_host
 
 threads: $(MODULE) $(B)/$(LUA)/threads_host
 	@echo "== $(LUA), 8 states in 8 threads"
-	@env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
+	@$(WITH_EMULATOR) --set auto_users=true -- \
+	  env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
 
 # ------------------------------------------------------ emulator, examples
 WITH_EMULATOR = sh $(SUPPORT)/with_emulator.sh
