@@ -194,7 +194,8 @@ oom: $(MODULE) $(B)/$(LUA)/oom_host
 
 threads: $(MODULE) $(B)/$(LUA)/threads_host
 	@echo "== $(LUA), 8 states in 8 threads"
-	@env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
+	@$(WITH_EMULATOR) --set auto_users=true -- \
+	  env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
 
 # -------------------------------------------------------------------- nginx
 # A real nginx: Debian's with ngx_lua, or the OpenResty tree that OPENRESTY=
@@ -231,6 +232,40 @@ examples: ## every example against the emulator
 	@+$(SUBMAKE) all $(if $(SKYNET),skynet)
 	@+$(SUBMAKE) LUA=luajit all
 	@SKYNET='$(SKYNET)' sh $(SUPPORT)/examples.sh
+
+# ------------------------------------------------------------------ benches
+# Short, and each ends by itself; bench/README.md says what they print.
+BENCHES    ?= poll frame calls batch token
+BENCH_LUAS ?= lua5.4 luajit
+BENCH_LUA   = LUA_PATH='lua/?.lua;./?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' AGORA_CHAT_BUILD=$(B)
+
+bench: ## what calls, frames and polls cost, beside others (BENCHES="calls")
+	$(SETUP) test bench
+	@+for lua in $(BENCH_LUAS); do $(SUBMAKE) LUA=$$lua bench-build || exit 1; done
+	@+for name in $(BENCHES); do $(SUBMAKE) bench-$$name || exit 1; done
+
+bench-build: $(MODULE) $(B)/$(LUA)/bench_clock.so $(B)/floor
+
+# calls starts the other Luas itself.
+bench-calls bench-frame: bench-build
+	@env $(BENCH_LUA) $(LUA) bench/$(@:bench-%=%).lua $(BENCH_ARGS)
+
+bench-poll bench-batch bench-token:
+	@+for lua in $(BENCH_LUAS); do $(SUBMAKE) LUA=$$lua one-$(@:bench-%=%) || exit 1; done
+
+one-%: bench-build
+	@env $(BENCH_LUA) $(LUA) bench/$*.lua $(BENCH_ARGS)
+
+$(B)/floor: bench/floor.c $(B)/core/flags
+	$(call SAY,CC   $@)
+	$(Q)$(CC) $(filter-out -fPIC -fvisibility=hidden -MMD -MP,$(ALL_CFLAGS)) $(DEPS_CFLAGS) \
+	  -o $@ $< $(DEPS_LIBS)
+
+$(B)/$(LUA)/bench_clock.so: bench/clock.c $(B)/$(LUA)/flags
+	$(call SAY,CC   $@)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
+
+.PHONY: bench bench-build bench-calls bench-frame bench-poll bench-batch bench-token
 
 # ------------------------------------------------------------------- skynet
 # skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
@@ -294,7 +329,7 @@ help: ## this table
 	  while IFS='|' read -r word does; do printf '  make %-11s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock nginx-test nginx-bench,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock bench nginx-test nginx-bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
