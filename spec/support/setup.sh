@@ -23,7 +23,7 @@ test="$build"' lua5.1 liblua5.1-0-dev luajit2|luajit
   lua-busted lua-luv lua-socket lua-cjson locales'
 check='lua-check luarocks clang lua5.3 liblua5.3-dev binutils'
 valgrind='valgrind'
-nginx='nginx libnginx-mod-http-lua lua-resty-core wrk'
+nginx='nginx libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl'
 
 wanted=
 for set in "${@:-build}"; do
