@@ -219,6 +219,11 @@ skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
 	@+$(SUBMAKE) specs-one SPEC=spec/network/skynet_spec.lua \
 	  RUN_ENV="SKYNET='$(abspath $(SKYNET))'"
 
+load: ## long sweeps and 100,000 calls against the emulator, with bounds; minutes
+	$(SETUP) test
+	@+$(SUBMAKE) all
+	@env LUA_PATH='lua/?.lua;?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' $(LUA) spec/load/load.lua $(LOAD)
+
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
 	$(SETUP) test check
@@ -259,7 +264,7 @@ help: ## this table
 	  while IFS='|' read -r word does; do printf '  make %-10s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples load check meta rock,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
