@@ -270,6 +270,6 @@ endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples skynet skynet-test check meta format install rock setup clean \
+        demo emulator examples load skynet skynet-test check meta format install rock setup clean \
         help FORCE
 .DELETE_ON_ERROR:
