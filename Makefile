@@ -133,7 +133,7 @@ $(B)/hanging_lookup.so: $(SUPPORT)/hanging_lookup.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c99 -D_GNU_SOURCE -fPIC $(WARN) $(CFLAGS) -shared -o $@ $< -ldl
 
-specs-one: $(MODULE) $(SPEC_HELP) $(LOCALE) $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
+specs-one: $(MODULE) $(SPEC_HELP) $(LOCALE) $(B)/$(LUA)/skynet_host $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
 	@echo "== $(LUA)$(if $(SPECS_UNDER), $(SPECS_UNDER))"
 	@env AGORA_CHAT_BUILD=$(B) \
 	  $(if $(IN_HOST),,LOCPATH=$(CURDIR)/$(dir $(LOCALE))) $(RUN_ENV) $(RUN_UNDER) \
@@ -183,7 +183,10 @@ HOST_PATH = LUA_PATH='lua/?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;'
 $(B)/$(LUA)/%_host: $(SUPPORT)/%_host.c $(B)/$(LUA)/flags
 	$(call SAY,HOST $@)
 	$(Q)$(CC) $(filter-out -fPIC -fvisibility=hidden -MMD -MP,$(ALL_CFLAGS)) \
-	  $(LUA_CFLAGS) -o $@ $< $(HOST_LUA)
+	  $(LUA_CFLAGS) -o $@ $< $(HOST_LUA) $(HOST_EXPORTS)
+
+# It has a skynet_send that the module finds.
+$(B)/$(LUA)/skynet_host: HOST_EXPORTS = -rdynamic
 
 oom: $(MODULE) $(B)/$(LUA)/oom_host
 	@echo "== $(LUA), the n-th allocation fails, for every n"
@@ -209,6 +212,25 @@ examples: ## every example against the emulator
 	$(SETUP) test
 	@+$(SUBMAKE) all
 	@sh $(SUPPORT)/examples.sh
+
+# ------------------------------------------------------------------- skynet
+# skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
+# and its version of Lua (5.4, 5.5) gets a folder of its own.
+SKYNET_LUA = $(call once,SKYNET_LUA,echo lua5.$$$$(($$$$(echo LUA_VERSION_NUM | \
+  $(CC) -E -P -include $(SKYNET)/3rd/lua/lua.h - | tail -n 1) % 100)))
+
+skynet: ## the module for skynet (SKYNET=tree), as build/skynet/agora_chat/core.so
+	@test -x '$(SKYNET)/skynet' || \
+	  { echo "SKYNET= must name a built skynet tree, such as ../skynet" >&2; exit 1; }
+	@+$(SUBMAKE) all B=build/skynet LUA=$(SKYNET_LUA) LUA_INCDIR='$(SKYNET)/3rd/lua'
+	@mkdir -p build/skynet/agora_chat
+	@cp build/skynet/$(SKYNET_LUA)/agora_chat/core.so build/skynet/agora_chat/core.so
+
+# busted itself runs on LUA=; it starts skynet, which runs the services.
+skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
+	$(SETUP) test
+	@+$(SUBMAKE) specs-one SPEC=spec/network/skynet_spec.lua \
+	  RUN_ENV="SKYNET='$(abspath $(SKYNET))'"
 
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
@@ -256,6 +278,6 @@ endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples check meta format install rock setup clean \
+        demo emulator examples skynet skynet-test check meta format install rock setup clean \
         help FORCE
 .DELETE_ON_ERROR:

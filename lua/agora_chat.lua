@@ -71,7 +71,7 @@ function agora_chat.new(options)
   if not handle then return nil, err end
 
   local client
-  client, err = Client.new(handle, loop, options)
+  client, err = Client.new(handle, loop, options, threaded)
   return client, err
 end
 

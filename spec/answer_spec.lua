@@ -212,6 +212,10 @@ describe("an answer", function()
       .. '"list":[-1.5e+3,true,false,null,{}],"data":{"user1":12}}'
     for cut = 0, #body - 1 do refuses(count, "truncated", body:sub(1, cut)) end
     counts("12", body)
+    local _, err = count '{"data":'
+    assert.is_true(err.retryable)
+    _, err = count '{"data":{}}'
+    assert.is_false(err.retryable)
   end)
 
   it("is an object (J29)", function()

@@ -29,32 +29,11 @@ local OPTIONS = {
   timeout_ms = true, attempt_timeout_ms = true, max_attempts = true, envelope = true,
 }
 
---- Levenshtein's distance.
-local function distance(a, b)
-  local row = {}
-  for j = 0, #b do row[j] = j end
-  for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
-    for j = 1, #b do
-      local change = a:byte(i) == b:byte(j) and 0 or 1
-      diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + change)
-    end
-  end
-  return row[#b]
-end
-
 local function unknown_option(name)
-  local text = tostring(name)
-  local nearest, steps
-  for known in pairs(OPTIONS) do
-    local d = distance(text:lower(), known)
-    local near = d <= 3 and d < #text or known:find(text, 1, true)     -- 'timeout' is 'timeout_ms'
-    if near and (not steps or d < steps or (d == steps and known < nearest)) then
-      nearest, steps = known, d
-    end
-  end
-  return ("unknown option '%s'%s"):format(text, nearest and ("; did you mean '%s'?"):format(nearest) or "")
+  local names = {}
+  for known in pairs(OPTIONS) do names[#names + 1] = known end
+  table.sort(names)
+  return core.unknown("option", tostring(name), names)
 end
 
 --- What is wrong with the types of these options, in words; nil: nothing.

@@ -45,6 +45,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 ---@field data any
 ---@field done boolean?
 ---@field waiter any  the loop's
+---@field sole boolean?  nobody but its waiter knows it
 local Call = {}
 Call.__index = Call
 Call.__name = "agora_chat.Call"
@@ -53,6 +54,7 @@ Call.__name = "agora_chat.Call"
 ---@field core userdata
 ---@field loop agora_chat.Loop
 ---@field closed boolean
+---@field threaded boolean  an I/O thread works, or every tick does
 ---@field calls table<integer, agora_chat.Call>
 local Client = {}
 Client.__index = Client
@@ -215,7 +217,7 @@ local function perform(client, operation, count, ...)
   local opts = arguments[count + 1]
   check_options(opts, 3)
   if client.closed then return nil, closed_error(operation) end
-  local call = { operation = operation }
+  local call = { operation = operation, sole = true }
   local ok, err = admit(client, call)
   if not ok then return nil, err end
   ok, err = at_level(3, client:submit(call, opts, unpack(arguments, 1, count)))
@@ -570,12 +572,13 @@ end
 --- Only agora_chat.new calls this.
 ---@return agora_chat.Client? client
 ---@return agora_chat.Error? err
-function Client.new(handle, loop, options)
+function Client.new(handle, loop, options, threaded)
   local credentials = options.credentials
   local client = setmetatable({
     core = handle,
     loop = loop,
     closed = false,
+    threaded = threaded,
     calls = {},
     waking = fifo.new(),                        -- ended calls whose waiter sleeps
     due = fifo.new(),                           -- ended calls whose callback has to run

@@ -88,11 +88,11 @@ local function read(text)
       privilege, at = u16(bytes, at)
       s.privileges[privilege], at = u32(bytes, at)
     end
-    -- What follows the privileges differs by kind: one or two texts.
-    if kind == 1 then
+    -- What follows the privileges differs by kind: none (4) to two texts.
+    if kind == 1 or kind == 3 then
       s.channel, at = str(bytes, at)
       s.user_id, at = str(bytes, at)
-    elseif kind == 2 or kind == 4 or kind == 5 then
+    elseif kind == 2 or kind == 5 then
       s.user_id, at = str(bytes, at)
     elseif kind == 7 then
       s.room, at = str(bytes, at)

@@ -11,6 +11,9 @@
 
 local socket = require "socket"
 
+-- No nginx outlives a spec that was killed for longer.
+local LONGEST_LIFE_S = 300
+
 local Server = {}
 Server.__index = Server
 
@@ -87,7 +90,7 @@ http {
   %(init)
   init_worker_by_lua_block { %(init_worker) }
   server {
-    listen 127.0.0.1:%(port) backlog=4096;
+    listen 127.0.0.1:%(port) %(listen) backlog=4096;
     keepalive_requests 1000000;
     %(server)
     location = /ping { content_by_lua_block { ngx.say("pong") } }
@@ -97,7 +100,8 @@ http {
 ]]
 
 --- options, all texts of configuration: init_worker, locations; http, server,
---- main, init; workers (1), daemon (false), log_level ("warn").
+--- main, init, listen ("ssl"); workers (1), daemon (false), log_level ("warn"), env (of the
+--- process: "A=1 B=2").
 function server.start(options)
   local path, modules = binary()
   assert(path, "there is no nginx here")
@@ -110,14 +114,15 @@ function server.start(options)
     user = run("id -un"):match("%S+") .. " " .. run("id -gn"):match("%S+"),
     workers = options.workers or 1, daemon = options.daemon and "on" or "off",
     log_level = options.log_level or "warn", main = options.main or "",
-    http = options.http or "", server = options.server or "",
+    http = options.http or "", listen = options.listen or "", server = options.server or "",
     init = options.init and "init_by_lua_block { " .. options.init .. " }" or "",
     init_worker = options.init_worker or "", locations = options.locations or "",
   }
-  write_file(dir .. "/nginx.conf", (CONF:gsub("%%%((%w+)%)", function(key)
+  write_file(dir .. "/nginx.conf", (CONF:gsub("%%%(([%w_]+)%)", function(key)
     return tostring(assert(values[key], key))
   end)))
-  os.execute(("%s -p %s -c %s/nginx.conf >%s/out 2>&1 &"):format(path, dir, dir, dir))
+  os.execute(("%s timeout -k 5 %d %s -p %s -c %s/nginx.conf >%s/out 2>&1 </dev/null &"):format(
+    options.env or "", LONGEST_LIFE_S, path, dir, dir, dir))
   local limit = socket.gettime() + 10
   repeat
     local c = socket.connect("127.0.0.1", self.port)

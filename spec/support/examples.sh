@@ -3,6 +3,7 @@
 # An example says in its first lines what it needs beyond Lua:
 #   -- needs: luv        (a Lua module; without it the example is skipped)
 #   -- needs: love!      (a program)
+#   -- arguments: a b    (what it is run with)
 set -u
 passed=0 failed=0 skipped=0
 log=$(mktemp)
@@ -18,7 +19,9 @@ run() {
         AGORA_CHAT_HEADLESS=1 "LUA_CPATH=${AGORA_CHAT_BUILD:-build}/luajit/?.so;;" \
         love "${1%/main.lua}" ;;
     *)
-      timeout 120 sh spec/support/with_emulator.sh lua5.4 "$1" ;;
+      # shellcheck disable=SC2046
+      timeout 120 sh spec/support/with_emulator.sh lua5.4 "$1" \
+        $(sed -n '1,5s/^-- arguments: *//p' "$1") ;;
   esac
 }
 

@@ -61,6 +61,43 @@ function fake.answer(client, status, body, headers)
   return request
 end
 
+--- Everything that may go now, unanswered: a list of requests.
+function fake.hold(client)
+  local requests = {}
+  local request = core_of(client):next_outgoing()
+  while request do
+    requests[#requests + 1] = request
+    request = core_of(client):next_outgoing()
+  end
+  return requests
+end
+
+--- Answers requests until there are none; answer(request) -> status, body, headers, or a
+--- transport's verdict. Without one, everybody has 7 messages. Returns the requests.
+function fake.serve(client, answer)
+  local requests = {}
+  local request = core_of(client):next_outgoing()
+  while request do
+    requests[#requests + 1] = request
+    local status, body, headers = (answer or fake.seven)(request)
+    local reply = status
+    if type(status) ~= "table" then reply = { http_status = status, body = body or "", headers = headers } end
+    core_of(client):deliver(request.id, reply)
+    request = core_of(client):next_outgoing()
+  end
+  return requests
+end
+
+--- 200: whoever is asked for has 7 messages.
+function fake.seven(request)
+  return 200, ('{"data":{"%s":7}}'):format(request.url:match "/users/([^/]+)/" or "nobody")
+end
+
+--- The token of a request's header; nil without.
+function fake.token_of(request)
+  return (request.headers.Authorization or ""):match "^Bearer (.+)$"
+end
+
 --- What the next ended call gave: result, or nil and an error. Core clients only.
 function fake.result(client)
   client:poll(0)

@@ -11,7 +11,6 @@
 #include "../net/runner.h"
 #include "compat.h"
 #include "options.h"
-#include "skynet.h"
 
 #define AC_CLIENT_METATABLE "agora_chat.core.client"
 
@@ -24,7 +23,7 @@ struct ac_box {
   struct ac_buffer body;  /* JSON being written */
   struct ac_event event;  /* being pushed */
   int has_event;
-  struct ac_skynet_wake skynet;
+  int posts;              /* the I/O thread wakes a skynet service */
 
   /* transport = "lua" */
   int manual;

@@ -363,6 +363,7 @@ static int client_token_failed(lua_State *L)
 static int client_wake_skynet(lua_State *L)
 {
   struct ac_box *box;
+  struct ac_wake wake;
   double handle, type;
 
   if (ac_box_refuses(L, &box))
@@ -374,13 +375,12 @@ static int client_wake_skynet(lua_State *L)
   luaL_argcheck(L, handle >= 1 && handle <= UINT32_MAX, 2,
                 "not a service's handle");
   luaL_argcheck(L, type >= 0 && type <= 255, 3, "not a message type");
-  if (!box->threaded || box->skynet.send ||
-      !ac_skynet_find(&box->skynet, (uint32_t)handle, (int)type)) {
-    lua_pushboolean(L, box->skynet.send != NULL);
-    return 1;
+  if (box->threaded && !box->posts &&
+      ac_skynet_find(&wake, (uint32_t)handle, (int)type)) {
+    ac_runner_set_wake(box->runner, &wake);
+    box->posts = 1;
   }
-  ac_runner_set_wake(box->runner, ac_skynet_post, &box->skynet);
-  lua_pushboolean(L, 1);
+  lua_pushboolean(L, box->posts);
   return 1;
 }
 

@@ -4,7 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_NAME_BYTES = 64 };
+enum {
+  MAX_NAME_BYTES = 64,
+  LONGEST_TOLD_BYTES = 32 /* a name that long may be a secret in a wrong place:
+                             a certificate has 32, a token more */
+};
 
 #define BIT(lua_type) (1 << (lua_type))
 
@@ -93,16 +97,29 @@ void ac_nearest_try(struct ac_nearest *nearest, const char *name)
   }
 }
 
-int ac_raise_unknown(lua_State *L, const char *what,
+void ac_push_unknown(lua_State *L, const char *what,
                      const struct ac_nearest *nearest)
 {
   char word[MAX_NAME_BYTES];
 
+  if (strlen(nearest->word) >= LONGEST_TOLD_BYTES) {
+    lua_pushfstring(L, "unknown %s, whose name has %d bytes", what,
+                    (int)strlen(nearest->word));
+    return;
+  }
   ac_text_clean(nearest->word, strlen(nearest->word), word, sizeof word);
-  if (nearest->name[0])
-    return luaL_error(L, "unknown %s '%s'; did you mean '%s'?", what, word,
-                      nearest->name);
-  return luaL_error(L, "unknown %s '%s'", what, word);
+  lua_pushfstring(L, "unknown %s '%s'", what, word);
+  if (!nearest->name[0])
+    return;
+  lua_pushfstring(L, "; did you mean '%s'?", nearest->name);
+  lua_concat(L, 2);
+}
+
+int ac_raise_unknown(lua_State *L, const char *what,
+                     const struct ac_nearest *nearest)
+{
+  ac_push_unknown(L, what, nearest);
+  return lua_error(L);
 }
 
 static const struct ac_field *

@@ -64,7 +64,9 @@ struct ac_nearest {
 void ac_nearest_init(struct ac_nearest *nearest, const char *word);
 void ac_nearest_try(struct ac_nearest *nearest, const char *name);
 
-/* Raises "unknown <what> '<word>'; did you mean '<name>'?" */
+/* Pushes, or raises, "unknown <what> '<word>'; did you mean '<name>'?" */
+void ac_push_unknown(lua_State *L, const char *what,
+                     const struct ac_nearest *nearest);
 int ac_raise_unknown(lua_State *L, const char *what,
                      const struct ac_nearest *nearest);
 

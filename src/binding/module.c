@@ -66,7 +66,7 @@ static int core_endpoints(lua_State *L)
       lua_rawseti(L, -2, j + 1);
     }
     lua_setfield(L, -2, "arguments");
-    push_result_fields(L, row->result);
+    push_result_fields(L, row->result ? row->result : "data: any");
     lua_setfield(L, -2, "result");
     lua_rawseti(L, -2, i + 1);
   }
@@ -101,6 +101,26 @@ static int core_error(lua_State *L)
   return 1;
 }
 
+/* unknown(what, word, names): the sentence that refuses a word and names the
+   nearest known one; for options that only the Lua layer knows. */
+static int core_unknown(lua_State *L)
+{
+  struct ac_nearest nearest;
+  const char *what = luaL_checkstring(L, 1);
+
+  ac_nearest_init(&nearest, luaL_checkstring(L, 2));
+  luaL_checktype(L, 3, LUA_TTABLE);
+  for (int i = 1;; i++) {
+    lua_rawgeti(L, 3, i);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      break;
+    ac_nearest_try(&nearest, lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
+  ac_push_unknown(L, what, &nearest);
+  return 1;
+}
+
 static void push_kinds(lua_State *L)
 {
   lua_newtable(L);
@@ -116,6 +136,7 @@ EXPORT int luaopen_agora_chat_core(lua_State *L)
       {"new", ac_lua_client_new},
       {"endpoints", core_endpoints},
       {"error", core_error},
+      {"unknown", core_unknown},
       {"app_token", ac_tokens_app},
       {"user_token", ac_tokens_user},
       {"read_token", ac_tokens_read},

@@ -4,21 +4,12 @@
 #ifndef AC_SKYNET_H
 #define AC_SKYNET_H
 
-#include <stddef.h>
 #include <stdint.h>
 
-struct ac_skynet_wake {
-  int (*send)(void *context, uint32_t source, uint32_t target, int type,
-              int session, void *message, size_t size);
-  uint32_t handle;
-  int type;
-};
+#include "../net/runner.h"
 
-/* 1, or 0 where there is no skynet. */
-int ac_skynet_find(struct ac_skynet_wake *wake, uint32_t handle, int type);
-
-/* Posts an empty message to the service; `data` is a struct ac_skynet_wake.
-   From any thread. */
-void ac_skynet_post(void *data);
+/* Posts an empty message of this type to the service. 1, or 0 where there is
+   no skynet. */
+int ac_skynet_find(struct ac_wake *wake, uint32_t handle, int type);
 
 #endif

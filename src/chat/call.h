@@ -83,12 +83,16 @@ struct ac_call {
   enum ac_call_state state;
   int internal;               /* a token fetch of the client's own */
   size_t heap_index;          /* in the client's alarm heap */
+  struct ac_call *next_in_index;
   int64_t alarm_ms;           /* when something is due for it; INT64_MAX: never */
   int64_t submitted_ms, ready_ms, sent_ms, deadline_ms, attempt_deadline_ms;
   int64_t not_before_ms;
-  int64_t held_until_ms;      /* a held batch's call; 0: not held */
+  int64_t answers_before;     /* a batch's call: those that others had when it
+                                 first failed; -1: it has not */
+  int64_t hold;               /* a batch's call: the last hold it was in, ... */
+  int64_t held_until_ms;      /* ... and how long that may last for it */
   int attempts;               /* sent so far */
-  int tries;                  /* those of them that count against a limit */
+  int faults;                 /* those with a transient fault that counts */
   int throttled;              /* those that were answered 429 */
   int resent;                 /* its one resend after a renewal is used up */
   uint32_t generation;        /* of the token it was sent with */

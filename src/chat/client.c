@@ -33,6 +33,7 @@ struct ac_client *ac_client_new(const struct ac_client_config *config,
   ac_list_init(&c->done);
   ac_list_init(&c->trash);
   ac_alarms_init(&c->alarms);
+  ac_index_init(&c->index);
   ac_buffer_init(&c->full_path, AC_MAX_URL_BYTES + AC_MAX_PATH_BYTES);
   ac_buffer_init(&c->fetch_token, AC_TOKEN_MAX_BYTES);
   ac_random_init(&c->random, config->seed);
@@ -92,9 +93,9 @@ void ac_client_free(struct ac_client *c)
   free_all(&c->done);
   free_all(&c->trash);
   ac_alarms_free(&c->alarms);
+  ac_index_free(&c->index);
   ac_buffer_free(&c->full_path);
-  ac_buffer_wipe(&c->fetch_token);
-  ac_credentials_free(&c->credentials);
+  ac_client_forget(c);
   ac_address_free(&c->address);
   free(c->events);
   free(c);
@@ -107,6 +108,17 @@ const char *ac_client_origin(const struct ac_client *c)
 
 /* ---- in: submit --------------------------------------------------------- */
 
+/* Where every call is that has not ended. The call has its id. */
+static ac_kind keep(struct ac_client *c, struct ac_call *call)
+{
+  if (ac_index_add(&c->index, call) != AC_OK)
+    return AC_ERR_MEMORY;
+  if (ac_alarms_add(&c->alarms, call, AC_NEVER) == AC_OK)
+    return AC_OK;
+  ac_index_remove(&c->index, call);
+  return AC_ERR_MEMORY;
+}
+
 /* Could this call's turn still come before its deadline, as far as the pace
    alone tells? */
 static int too_late(const struct ac_client *c, const struct ac_call *call,
@@ -116,7 +128,7 @@ static int too_late(const struct ac_client *c, const struct ac_call *call,
 
   if (c->waiting_count[AC_BATCH] > 0)
     ahead += ahead / AC_SINGLES_BEFORE_A_BATCH;
-  return ac_later(now_ms, ac_limiter_turn_ms(&c->limiter, ahead, now_ms)) >
+  return ac_later(now_ms, ac_limiter_turn_ms(&c->limiter, ahead, now_ms)) >=
          call->deadline_ms;
 }
 
@@ -129,20 +141,21 @@ ac_kind ac_client_submit(struct ac_client *c, struct ac_call *call,
   if (c->stats.queued >= c->max_queue)
     return ac_error_set(err, AC_ERR_OVERLOAD, "%d calls wait already",
                         c->max_queue);
-  if (ac_alarms_add(&c->alarms, call, AC_NEVER) != AC_OK)
-    return ac_error_set(err, AC_ERR_MEMORY, "no memory for another call");
   if (call->id <= 0)
     call->id = ++c->next_id;
+  if (keep(c, call) != AC_OK)
+    return ac_error_set(err, AC_ERR_MEMORY, "no memory for another call");
   *out_id = call->id;
   c->stats.accepted++;
   call->submitted_ms = now_ms;
+  call->answers_before = -1;
   call->deadline_ms = call->batch ? AC_NEVER : now_ms + timeout_ms;
   late = !call->batch && too_late(c, call, now_ms);
   ac_queue_wait(c, call, 0, now_ms);
   if (call->batch)
     return AC_OK;
 
-  if (c->doubt == AC_SILENT && now_ms < c->silent_until_ms) {
+  if (ac_queue_is_silenced(c, call, now_ms)) {
     ac_queue_finish_unauthorized(c, call, &c->refusal, now_ms);
   } else if (c->outage.down && call->deadline_ms < c->outage.next_try_ms) {
     ac_queue_finish_unavailable(c, call, now_ms);
@@ -272,7 +285,7 @@ struct ac_call *ac_client_next_overdue(struct ac_client *c, int64_t now_ms)
       c->fetch_ready = 1;
       c->next_ms = 0;
     } else if (call->state == AC_CALL_DELAYED) {
-      ac_queue_wait(c, call, 1, now_ms);
+      ac_queue_wait_again(c, call, now_ms);
     } else if (call->deadline_ms <= now_ms) {
       ac_queue_finish_late(c, call, now_ms);
     } else {
@@ -297,21 +310,13 @@ void ac_client_give_up(struct ac_client *c, struct ac_call *call,
 
 /* ---- the rest ----------------------------------------------------------- */
 
-static struct ac_call *find(const struct ac_client *c, int64_t id)
-{
-  for (size_t i = 0; i < c->alarms.count; i++)
-    if (c->alarms.heap[i]->id == id)
-      return c->alarms.heap[i];
-  return NULL;
-}
-
 struct ac_call *ac_client_cancel(struct ac_client *c, int64_t id,
                                  int64_t now_ms)
 {
-  struct ac_call *call = find(c, id);
+  struct ac_call *call = ac_index_find(&c->index, id);
   int out;
 
-  if (!call || call->internal)
+  if (!call)
     return NULL;
   out = call->state == AC_CALL_OUT;
   ac_error_set(&call->error, AC_ERR_CANCELLED, "cancelled by the program");
@@ -335,6 +340,12 @@ struct ac_call *ac_client_close_next(struct ac_client *c, int64_t now_ms)
       return call;
   }
   return NULL;
+}
+
+void ac_client_forget(struct ac_client *c)
+{
+  ac_buffer_wipe(&c->fetch_token);
+  ac_credentials_free(&c->credentials);
 }
 
 struct ac_call *ac_client_take_done(struct ac_client *c)

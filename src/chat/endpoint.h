@@ -25,7 +25,8 @@ struct ac_endpoint {
   ac_decoder decode;
   unsigned flags;
   const char *source;  /* the service's page */
-  const char *result;  /* for the stubs: "count: integer, ..." */
+  const char *result;  /* for the stubs: "count: integer, ..."; NULL: the
+                           default decoder's "data: any" */
 };
 
 /* A byte string that is not NUL-terminated by promise. */

@@ -107,9 +107,12 @@ void ac_fetch_retry(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   enum ac_retry_class what = ac_retry_classify(&call->error);
   int64_t wait_ms;
 
-  c->policy.max_attempts = c->policy.max_throttled =
-      (int)ac_or_default(c->max_attempts, AC_DEFAULT_ATTEMPTS);
-  wait_ms = ac_retry_wait_ms(&c->policy, what, call->tries, call->throttled,
+  if (what == AC_RETRY_THROTTLE)
+    call->throttled++;
+  else
+    call->faults++;
+  ac_retry_limit(&c->policy, c->max_attempts);
+  wait_ms = ac_retry_wait_ms(&c->policy, what, call->faults, call->throttled,
                              call->error.retry_after_ms, &c->random);
   if (wait_ms >= 0 && now_ms + wait_ms < call->deadline_ms) {
     ac_queue_delay(c, call, now_ms + wait_ms);

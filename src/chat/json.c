@@ -288,14 +288,17 @@ ac_kind ac_json_error(const struct ac_json *s, enum ac_json_verdict verdict,
 
   if (verdict == AC_JSON_WHOLE)
     return AC_OK;
-  if (verdict == AC_JSON_SHORT)
-    return s->root == s->end
-               ? ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "truncated",
-                                   "expected a JSON text, got nothing")
-               : ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "truncated",
-                                   "the JSON text ends too early, after %lu "
-                                   "bytes",
-                                   (unsigned long)(s->end - s->start));
+  if (verdict == AC_JSON_SHORT) {
+    if (s->root == s->end)
+      ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "truncated",
+                        "expected a JSON text, got nothing");
+    else
+      ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "truncated",
+                        "the JSON text ends too early, after %lu bytes",
+                        (unsigned long)(s->end - s->start));
+    err->retryable = 1; /* the one bad answer that another try may mend */
+    return AC_ERR_BAD_RESPONSE;
+  }
   return ac_error_set_code(
       err, AC_ERR_BAD_RESPONSE, "malformed",
       "expected strict JSON, got %s at byte %lu of \"%s\"", s->why,

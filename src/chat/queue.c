@@ -5,23 +5,24 @@ static const int64_t DEFAULT_PAUSE_MS = 300000;
 
 /* While batches are held a batch's call waits at most its max_pause_ms, from
    when the hold began for it; no longer at all once another has waited so long
-   in vain. */
+   in vain. Its deadline starts anew with its next turn, also when it had one
+   before. */
 static void set_waiting_alarm(struct ac_client *c, struct ac_call *call,
                               int64_t now_ms)
 {
-  int64_t alarm_ms = call->deadline_ms;
-
   if (!call->batch || !c->held) {
-    call->held_until_ms = 0;
-  } else {
-    if (call->held_until_ms == 0)
-      call->held_until_ms =
-          c->held_out ? now_ms
-                      : ac_later(now_ms, ac_or_default(call->max_pause_ms,
-                                                       DEFAULT_PAUSE_MS));
-    alarm_ms = ac_sooner(alarm_ms, call->held_until_ms);
+    ac_alarms_move(&c->alarms, call, call->deadline_ms);
+    return;
   }
-  ac_alarms_move(&c->alarms, call, alarm_ms);
+  if (call->hold != c->holds) {
+    call->hold = c->holds;
+    call->held_until_ms =
+        c->held_out ? now_ms
+                    : ac_later(now_ms, ac_or_default(call->max_pause_ms,
+                                                     DEFAULT_PAUSE_MS));
+  }
+  call->deadline_ms = AC_NEVER;
+  ac_alarms_move(&c->alarms, call, call->held_until_ms);
 }
 
 static void leave(struct ac_client *c, struct ac_call *call)
@@ -55,6 +56,12 @@ void ac_queue_wait(struct ac_client *c, struct ac_call *call, int front,
   c->next_ms = 0;
 }
 
+void ac_queue_wait_again(struct ac_client *c, struct ac_call *call,
+                         int64_t now_ms)
+{
+  ac_queue_wait(c, call, !c->outage.down, now_ms);
+}
+
 void ac_queue_delay(struct ac_client *c, struct ac_call *call,
                     int64_t moment_ms)
 {
@@ -72,6 +79,7 @@ void ac_queue_finish(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 {
   leave(c, call);
   ac_alarms_remove(&c->alarms, call);
+  ac_index_remove(&c->index, call);
   ac_outage_forget(&c->outage, call->id);
   call->state = AC_CALL_DONE;
   call->elapsed_ms = now_ms - call->submitted_ms;
@@ -138,7 +146,6 @@ void ac_queue_lend(struct ac_client *c, struct ac_call *call,
   if (!call->internal)
     c->stats.in_flight++;
   call->attempts++;
-  call->tries++;
   c->stats.attempts++;
   if (call->attempts > 1)
     c->stats.retries++;
@@ -156,6 +163,18 @@ void ac_queue_lend(struct ac_client *c, struct ac_call *call,
   ac_call_clear_reply(call);
   ac_error_clear(&call->error);
   ac_alarms_move(&c->alarms, call, call->attempt_deadline_ms);
+}
+
+/* FNV-1a, 64 bits: a collision only makes two users look like one. */
+uint64_t ac_queue_who(const struct ac_call *call)
+{
+  const char *text =
+      call->argument_count > 0 ? call->arguments[0] : call->path;
+  uint64_t hash = UINT64_C(14695981039346656037);
+
+  for (; *text; text++)
+    hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+  return hash;
 }
 
 /* Calls `end` for every single call that waits or is delayed. */
@@ -191,6 +210,13 @@ static void end_refused(struct ac_client *c, struct ac_call *call,
   ac_queue_finish_unauthorized(c, call, &c->refusal, now_ms);
 }
 
+static void end_refused_user(struct ac_client *c, struct ac_call *call,
+                             int64_t now_ms)
+{
+  if (ac_queue_who(call) == c->refused_who)
+    end_refused(c, call, now_ms);
+}
+
 static void end_without_token(struct ac_client *c, struct ac_call *call,
                               int64_t now_ms)
 {
@@ -204,6 +230,7 @@ static void hold(struct ac_client *c, int held, int64_t now_ms)
     return;
   c->held = held;
   c->held_out = 0;
+  c->holds += held;
   for (struct ac_list *node = c->waiting[AC_BATCH].next;
        node != &c->waiting[AC_BATCH]; node = node->next)
     set_waiting_alarm(c, AC_LIST_ENTRY(node, struct ac_call, link), now_ms);
@@ -241,29 +268,53 @@ void ac_queue_note_failure(struct ac_client *c, struct ac_call *call,
 
 void ac_queue_note_answer(struct ac_client *c, int64_t now_ms)
 {
+  c->answers++;
   if (c->outage.failures == 0 && !c->outage.down)
     return;
   ac_outage_answered(&c->outage);
   ac_queue_update_hold(c, now_ms);
 }
 
+static void begin_silence(struct ac_client *c, const struct ac_error *why,
+                          int64_t now_ms)
+{
+  c->silent_until_ms = now_ms + SILENCE_MS;
+  ac_error_set_code(&c->refusal, AC_ERR_UNAUTHORIZED, why->code,
+                    "not sent: the renewed token was refused too, and the "
+                    "next try comes %lld ms after that",
+                    (long long)SILENCE_MS);
+}
+
 void ac_queue_fall_silent(struct ac_client *c, const struct ac_error *why,
                           int64_t now_ms)
 {
   c->doubt = AC_SILENT;
-  c->silent_until_ms = now_ms + SILENCE_MS;
-  ac_error_set_code(&c->refusal, AC_ERR_UNAUTHORIZED, why->code,
-                    "not sent: the renewed token was refused too, and nothing "
-                    "is sent for %lld ms",
-                    (long long)SILENCE_MS);
+  c->worked = 0;
+  begin_silence(c, why, now_ms);
   ac_queue_update_hold(c, now_ms);
   sweep_singles(c, now_ms, end_refused);
 }
 
+void ac_queue_suspect(struct ac_client *c, const struct ac_error *why,
+                      int64_t now_ms)
+{
+  c->doubt = AC_SUSPECT;
+  begin_silence(c, why, now_ms);
+  sweep_singles(c, now_ms, end_refused_user);
+}
+
+int ac_queue_is_silenced(const struct ac_client *c, const struct ac_call *call,
+                         int64_t now_ms)
+{
+  if (now_ms >= c->silent_until_ms)
+    return 0;
+  return c->doubt == AC_SILENT ||
+         (c->doubt == AC_SUSPECT && ac_queue_who(call) == c->refused_who);
+}
+
 void ac_queue_trust(struct ac_client *c, int64_t now_ms)
 {
-  c->refused_calls = 0;
-  c->refused_id = 0;
+  c->refused_token = 0;
   if (c->doubt == AC_TRUSTED)
     return;
   c->doubt = AC_TRUSTED;

@@ -13,6 +13,11 @@
 void ac_queue_wait(struct ac_client *c, struct ac_call *call, int front,
                    int64_t now_ms);
 
+/* After a retry's wait: to the front, but while the service is down to the
+   back, as another call may fare better as its probe. */
+void ac_queue_wait_again(struct ac_client *c, struct ac_call *call,
+                         int64_t now_ms);
+
 /* Aside, until moment_ms. */
 void ac_queue_delay(struct ac_client *c, struct ac_call *call,
                     int64_t moment_ms);
@@ -45,9 +50,19 @@ void ac_queue_note_failure(struct ac_client *c, struct ac_call *call,
                            int64_t now_ms);
 void ac_queue_note_answer(struct ac_client *c, int64_t now_ms);
 
-/* The token is bad for everybody / good for somebody. */
+/* Whom a call is about: its user, else its path. A hash. */
+uint64_t ac_queue_who(const struct ac_call *call);
+
+/* The token is bad for everybody / for the user c->refused_who, as far as is
+   known: who waits is told, and so is who comes within 5 s. */
 void ac_queue_fall_silent(struct ac_client *c, const struct ac_error *why,
                           int64_t now_ms);
+void ac_queue_suspect(struct ac_client *c, const struct ac_error *why,
+                      int64_t now_ms);
+int ac_queue_is_silenced(const struct ac_client *c, const struct ac_call *call,
+                         int64_t now_ms);
+
+/* The token is good for somebody. */
 void ac_queue_trust(struct ac_client *c, int64_t now_ms);
 
 #endif

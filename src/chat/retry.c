@@ -8,7 +8,7 @@ static const int64_t RETRY_AFTER_MAX_MS = 60000;
 static const int64_t THROTTLE_BASE_MS = 1000, THROTTLE_MAX_MS = 8000;
 static const int BACKOFF_CAP = 20; /* times backoff_ms */
 
-enum { FAILURES_IN_A_ROW = 20 };
+enum { DEFAULT_FAULTS = 4, DEFAULT_THROTTLED = 8, FAILURES_IN_A_ROW = 20 };
 static const int64_t FIRST_PAUSE_MS = 1000, LAST_PAUSE_MS = 10000;
 
 enum ac_retry_class ac_retry_classify(const struct ac_error *err)
@@ -37,24 +37,33 @@ static int64_t doubled(int64_t base, int n, int64_t cap)
 }
 
 int64_t ac_retry_wait_ms(const struct ac_retry_policy *policy,
-                         enum ac_retry_class what, int tries, int throttled,
+                         enum ac_retry_class what, int faults, int throttled,
                          int64_t retry_after_ms, struct ac_random *random)
 {
   int64_t wait_ms;
 
+  if (policy->max_attempts > 0 && faults + throttled >= policy->max_attempts)
+    return -1;
   if (what == AC_RETRY_THROTTLE) {
-    if (tries >= policy->max_throttled)
+    if (throttled >= policy->max_throttled)
       return -1;
     if (retry_after_ms >= 0)
       return retry_after_ms;
     return ac_random_up_to(
         random, doubled(THROTTLE_BASE_MS, throttled - 1, THROTTLE_MAX_MS));
   }
-  if (what != AC_RETRY_TRANSIENT || tries >= policy->max_attempts)
+  if (what != AC_RETRY_TRANSIENT || faults >= policy->max_faults)
     return -1;
-  wait_ms = ac_random_up_to(random, doubled(policy->backoff_ms, tries - 1,
+  wait_ms = ac_random_up_to(random, doubled(policy->backoff_ms, faults - 1,
                                             BACKOFF_CAP * policy->backoff_ms));
   return wait_ms > retry_after_ms ? wait_ms : retry_after_ms;
+}
+
+void ac_retry_limit(struct ac_retry_policy *policy, int given)
+{
+  policy->max_attempts = given;
+  policy->max_faults = given > 0 ? given : DEFAULT_FAULTS;
+  policy->max_throttled = given > 0 ? given : DEFAULT_THROTTLED;
 }
 
 int64_t ac_retry_after_ms(const char *text, int64_t date_s, int64_t wall_s)

@@ -20,18 +20,23 @@ enum ac_retry_class {
 enum ac_retry_class ac_retry_classify(const struct ac_error *err);
 
 struct ac_retry_policy {
-  int max_attempts;   /* of a transient fault; the first counts */
-  int max_throttled;  /* of a throttled call */
+  int max_faults;     /* transient ones of a call */
+  int max_throttled;  /* 429s of a call */
+  int max_attempts;   /* both together; 0: no such limit */
   int64_t backoff_ms; /* base of the transient backoff; its cap is 20 times */
 };
 
-/* Milliseconds before the next attempt, or -1: no more. `tries` have been made
-   (>= 1), `throttled` of them were refused with a 429. retry_after_ms: the
-   service's wish (clamped to 60 s), -1: none. Full jitter: anything between 0
-   and the ceiling. Source: "Exponential Backoff And Jitter", AWS 2015. */
+/* Milliseconds before the next attempt, or -1: no more. So far there were
+   `faults` and `throttled`, each class with its own count and its own backoff.
+   retry_after_ms: the service's wish (clamped to 60 s), -1: none. Full jitter:
+   anything between 0 and the ceiling. Source: "Exponential Backoff And Jitter",
+   AWS 2015. */
 int64_t ac_retry_wait_ms(const struct ac_retry_policy *policy,
-                         enum ac_retry_class what, int tries, int throttled,
+                         enum ac_retry_class what, int faults, int throttled,
                          int64_t retry_after_ms, struct ac_random *random);
+
+/* The policy of a call: `given` max_attempts (0: none) bounds everything. */
+void ac_retry_limit(struct ac_retry_policy *policy, int given);
 
 /* Retry-After, seconds or HTTP date -> ms from now, clamped to 0 .. 60 s; -1
    when it is absent or not understood. date_s: the answer's own Date (0:

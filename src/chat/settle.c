@@ -61,6 +61,24 @@ void ac_settle_judge(struct ac_client *c, struct ac_call *call)
   ac_fetch_count_renewals(c, before);
 }
 
+/* This call is refused for good, with the present token. 1: so was another,
+   that of another user if the app has ever worked. */
+static int note_refused(struct ac_client *c, const struct ac_call *call)
+{
+  uint64_t user = ac_queue_who(call);
+
+  if (c->refused_token != call->generation) {
+    c->refused_token = call->generation;
+    c->refused_id = call->id;
+    c->refused_who = user;
+    c->refused_others = 0;
+  } else if (c->refused_who != user ||
+             (!c->worked && c->refused_id != call->id)) {
+    c->refused_others = 1;
+  }
+  return c->refused_others;
+}
+
 /* 401: one renewal for everybody, one more attempt for each; see enum doubt. */
 static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 {
@@ -69,16 +87,11 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   int64_t date_s = 0;
 
   (void)ac_http_date_s(call->reply.date, &date_s);
-  if (c->refused_id != call->id) {
-    c->refused_id = call->id;
-    c->refused_calls++;
-  }
   if (!call->resent)
     again = ac_credentials_refused(credentials, call->generation, date_s,
                                    now_ms, c->wall_s);
   if (again && call->idempotent && now_ms < call->deadline_ms) {
     call->resent = 1;
-    call->tries--; /* the resend after a renewal is not counted */
     ac_queue_wait(c, call, 1, now_ms);
     return;
   }
@@ -91,26 +104,40 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   if (current && credentials->from_401 && !credentials->proved &&
       c->doubt != AC_SILENT) {
     struct ac_error why = call->error;
-    int64_t others = c->stats.in_flight - 1;
-    int waiting = c->stats.queued > 0;
+    int others_too = note_refused(c, call);
+    int alone = c->stats.in_flight == 1 && c->stats.queued == 0;
 
     if (c->doubt == AC_PROBING && call->batch) {
       call->resent = 0; /* held with the others, until the token is good */
-      call->tries--;
       call->deadline_ms = AC_NEVER;
       ac_queue_wait(c, call, 1, now_ms);
       ac_queue_fall_silent(c, &why, now_ms);
       return;
     }
     ac_queue_finish(c, call, now_ms);
-    if (c->doubt == AC_PROBING || c->refused_calls > 1 ||
-        (others == 0 && !waiting))
+    if (c->doubt == AC_PROBING || others_too || (alone && !c->worked))
       ac_queue_fall_silent(c, &why, now_ms);
     else
-      c->doubt = AC_SUSPECT;
+      ac_queue_suspect(c, &why, now_ms);
     return;
   }
   ac_queue_finish(c, call, now_ms);
+}
+
+/* Is this fault the call's own? An outage does not eat a batch's list: its
+   calls are not blamed while the service is down, nor when so many calls in a
+   row have failed that it probably is - unless others have been answered since
+   this one began to fail. Two that fail for themselves, with nobody left to
+   succeed in between, do not make many failures. */
+static int is_to_blame(const struct ac_client *c, struct ac_call *call)
+{
+  if (!call->batch)
+    return 1;
+  if (call->answers_before < 0)
+    call->answers_before = c->answers;
+  return c->answers > call->answers_before ||
+         (!c->outage.down && (c->outage.failures <= AC_MANY_FAILURES ||
+                              c->outage.failures <= call->faults + 1));
 }
 
 static void retry(struct ac_client *c, struct ac_call *call,
@@ -125,18 +152,19 @@ static void retry(struct ac_client *c, struct ac_call *call,
   }
   if (call->batch && (c->outage.down || what == AC_RETRY_THROTTLE))
     call->deadline_ms = AC_NEVER; /* starts anew with its next turn */
-  if (call->batch && c->outage.down && what == AC_RETRY_TRANSIENT)
-    call->tries--; /* an outage does not eat the list */
-  c->policy.max_attempts = given > 0 ? given : AC_DEFAULT_ATTEMPTS;
-  c->policy.max_throttled = given > 0 ? given : AC_DEFAULT_THROTTLED;
-  wait_ms = ac_retry_wait_ms(
-      &c->policy, what, call->tries > 0 ? call->tries : 1, call->throttled,
-      call->error.retry_after_ms, &c->random);
+  if (what == AC_RETRY_THROTTLE)
+    call->throttled++;
+  else if (is_to_blame(c, call))
+    call->faults++;
+  ac_retry_limit(&c->policy, given);
+  wait_ms =
+      ac_retry_wait_ms(&c->policy, what, call->faults, call->throttled,
+                       call->error.retry_after_ms, &c->random);
   if (wait_ms < 0 || ac_later(now_ms, wait_ms) >= call->deadline_ms ||
       (c->outage.down && call->deadline_ms < c->outage.next_try_ms))
     ac_queue_finish(c, call, now_ms);
   else if (wait_ms == 0)
-    ac_queue_wait(c, call, 1, now_ms);
+    ac_queue_wait_again(c, call, now_ms);
   else
     ac_queue_delay(c, call, now_ms + wait_ms);
 }
@@ -145,12 +173,12 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 {
   enum ac_retry_class what = AC_RETRY_NEVER;
 
+  if (call->error.kind != AC_OK)
+    ac_credentials_hide(&c->credentials, c->fetch_token.bytes, &call->error);
   note_attempt(c, call);
   note_event(c, call, now_ms);
   c->next_ms = 0;
   if (call->internal) {
-    if (call->error.kind == AC_ERR_RATE_LIMITED)
-      call->throttled++;
     if (call->error.kind == AC_OK)
       ac_fetch_end(c);
     else
@@ -161,6 +189,7 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
     ac_queue_note_answer(c, now_ms);
     ac_limiter_good(&c->limiter, now_ms);
     ac_credentials_succeeded(&c->credentials, call->generation);
+    c->worked = 1;
     ac_queue_trust(c, now_ms);
     ac_queue_finish(c, call, now_ms);
     return;
@@ -177,7 +206,6 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   switch (what) {
   case AC_RETRY_TOKEN: refused(c, call, now_ms); break;
   case AC_RETRY_THROTTLE:
-    call->throttled++;
     ac_limiter_throttled(&c->limiter, now_ms);
     retry(c, call, what, now_ms);
     break;

@@ -257,11 +257,22 @@ static int inflate_all(const unsigned char *bytes, size_t length,
 }
 
 /* What each service adds after its privileges (AgoraIO/Tools): 'n' its name
-   for a user, 's' another text, '-' 16 bits; NULL: not known. */
+   for a user, 's' another text, '-' 16 bits; NULL: not known. RTM2 (8) is of
+   another shape; services are sorted by type, so it hides nothing of these. */
 static const char *fields_of(uint16_t type)
 {
-  static const char *const fields[] = {NULL, "sn", "n",  "",
-                                       "sn", "n",  NULL, "sn-"};
+  static const char *const fields[] = {
+      /* clang-format off */
+      NULL,
+      "sn",  /* 1 RTC: channel, user */
+      "n",   /* 2 RTM: user */
+      "sn",  /* 3 streaming: channel, user */
+      "",    /* 4 FPA */
+      "n",   /* 5 chat: user */
+      "sn",  /* 6 FCDN: channel, user */
+      "sn-", /* 7 APaaS: room, user, role */
+      /* clang-format on */
+  };
 
   return type < sizeof fields / sizeof fields[0] ? fields[type] : NULL;
 }
@@ -296,8 +307,9 @@ static void read_service(struct reader *r, struct ac_token_service *service)
     text = take_string(r);
     if (*fields != 'n')
       continue;
-    if (text.left >= sizeof service->user_id) {
-      r->cut = 1;
+    if (text.left >= sizeof service->user_id ||
+        (text.left && memchr(text.bytes, '\0', text.left))) {
+      r->cut = 1; /* too long; or a NUL, and it would read as a shorter one */
       return;
     }
     memcpy(service->user_id, text.left ? (const void *)text.bytes : "",
@@ -349,7 +361,7 @@ static ac_kind read_inflated(struct reader r, const char *certificate,
     if (!r.cut)
       read_service(&r, service);
     if (r.cut)
-      return bad(err, "a service is not there or too large");
+      return bad(err, "a service is not there, or cannot be one");
     out->service_count = i + 1;
   }
 

@@ -1,7 +1,7 @@
 /* token.h - Agora "007" tokens (AccessToken2): made and read.
  *
  * Format: "007" + base64(zlib(str(signature) + signed)), all little endian; see
-* AgoraIO/Tools. Salt and time are the caller's, so the same input makes
+ * AgoraIO/Tools. Salt and time are the caller's, so the same input makes
  * the same bytes. */
 #ifndef AC_TOKEN_H
 #define AC_TOKEN_H
@@ -62,8 +62,8 @@ ac_kind ac_token_make(const struct ac_token_input *input,
 /* Reads a token's text; inflates at most AC_TOKEN_MAX_INFLATED bytes. With a
    certificate the signature is checked: a wrong one is AC_ERR_ARGUMENT with code
    "signature". Any other fault: AC_ERR_ARGUMENT. Other services than chat are
-   read too (types 1, 2, 3, 4, 5, 7 as AgoraIO/Tools defines them); an unknown type ends the list of
-   services that can be read and is an error only if nothing could be read. */
+   read too (types 1 to 7, as AgoraIO/Tools defines them); an unknown type ends
+   the list of those that can be read, and is an error only as the first. */
 ac_kind ac_token_read(const char *text, size_t length,
                       const char *app_certificate, struct ac_token_info *out,
                       struct ac_error *err);

@@ -38,7 +38,7 @@ struct ac_io_thread {
   int64_t last_id;
   int64_t pending; /* accepted, not taken */
   int started, closed;
-  int stuck; /* close gave it up: nothing may be freed */
+  int left; /* close did not wait for the thread to end */
   int fd;    /* an eventfd, written to by the thread */
   int max_queue;
   pthread_t thread;
@@ -56,10 +56,10 @@ struct ac_io_thread {
   struct ac_event *events; /* a ring of MAX_EVENTS */
   int first_event;
   int stop, finished;
+  int orphan;      /* the owner is gone: the thread frees everything */
   int asleep;      /* the thread found nothing: wake it */
   int owner_waits; /* in poll: to be woken through fd in any case */
-  void (*wake)(void *data);
-  void *wake_data;
+  struct ac_wake wake;
 
   /* read without the mutex: atomic */
   int ready;       /* length of done */
@@ -100,6 +100,19 @@ static void inbox_free(struct inbox *in)
   free_calls(&in->calls);
   free(in->cancelled);
   ac_buffer_wipe(&in->token);
+}
+
+static void free_all(struct ac_io_thread *io)
+{
+  if (io->fd >= 0)
+    close(io->fd);
+  ac_runner_free(io->inner);
+  inbox_free(&io->inbox);
+  free_calls(&io->done);
+  free(io->events);
+  pthread_cond_destroy(&io->finished_changed);
+  pthread_mutex_destroy(&io->mutex);
+  free(io);
 }
 
 static int init_locks(struct ac_io_thread *io)
@@ -154,19 +167,20 @@ struct ac_io_thread *ac_io_thread_new(struct ac_runner *inner,
 
 /* -- the thread -- */
 
-/* With the mutex: the owner has something to look at. */
-static void tell_owner(struct ac_io_thread *io)
+/* With the mutex: the owner has something to look at. 1: `wake` is to be
+   posted, without the mutex. */
+static int tell_owner(struct ac_io_thread *io)
 {
   uint64_t one = 1;
 
   if (io->signalled)
-    return;
+    return 0;
   store(&io->signalled, 1);
-  if (io->wake && !io->owner_waits)
-    io->wake(io->wake_data);
-  else
-    while (write(io->fd, &one, sizeof one) < 0 && errno == EINTR)
-      continue;
+  if (io->wake.post && !io->owner_waits)
+    return !io->stop;
+  while (write(io->fd, &one, sizeof one) < 0 && errno == EINTR)
+    continue;
+  return 0;
 }
 
 static void add_events(struct ac_io_thread *io)
@@ -190,6 +204,7 @@ static int trade(struct ac_io_thread *io, struct ac_list *ended, struct inbox *i
 {
   struct ac_stats stats;
   struct ac_call *call;
+  struct ac_wake wake = {NULL, NULL, 0, 0};
   int wanted = ac_runner_wants_token(io->inner);
   int count = 0, stop;
 
@@ -212,8 +227,8 @@ static int trade(struct ac_io_thread *io, struct ac_list *ended, struct inbox *i
     add_events(io);
   if (wanted)
     store(&io->token_wanted, 1);
-  if (count > 0 || wanted)
-    tell_owner(io);
+  if ((count > 0 || wanted) && tell_owner(io))
+    wake = io->wake;
 
   *in = io->inbox;
   ac_list_init(&in->calls);
@@ -223,6 +238,8 @@ static int trade(struct ac_io_thread *io, struct ac_list *ended, struct inbox *i
   io->asleep = !stop && in->count == 0 && in->cancelled_count == 0 &&
                in->token.length == 0 && !in->failed;
   pthread_mutex_unlock(&io->mutex);
+  if (wake.post)
+    wake.post(&wake);
   return stop;
 }
 
@@ -259,7 +276,7 @@ static void *run(void *data)
   struct ac_io_thread *io = data;
   struct ac_list ended;
   struct inbox in;
-  int stop;
+  int stop, orphan;
 
   ac_list_init(&ended);
   do {
@@ -284,8 +301,11 @@ static void *run(void *data)
   inbox_free(&in);
   pthread_mutex_lock(&io->mutex);
   io->finished = 1;
+  orphan = io->orphan;
   pthread_cond_signal(&io->finished_changed);
   pthread_mutex_unlock(&io->mutex);
+  if (orphan)
+    free_all(io);
   return NULL;
 }
 
@@ -538,20 +558,27 @@ void ac_io_thread_stats(struct ac_io_thread *io, struct ac_stats *out)
   out->queued += more;
 }
 
-void ac_io_thread_set_wake(struct ac_io_thread *io, void (*wake)(void *data), void *data)
+void ac_io_thread_set_wake(struct ac_io_thread *io, const struct ac_wake *wake)
 {
   pthread_mutex_lock(&io->mutex);
-  io->wake = wake;
-  io->wake_data = data;
+  io->wake = *wake;
   pthread_mutex_unlock(&io->mutex);
 }
 
 /* -- the end -- */
 
+/* Nobody waits for itself: whoever is woken may end the owner, and with it
+   the client, on this very thread (skynet does, when a message meets a service
+   that has just ended and the sender is the last to let go of it). */
+static int on_own_thread(const struct ac_io_thread *io)
+{
+  return pthread_equal(pthread_self(), io->thread);
+}
+
 static int wait_until_finished(struct ac_io_thread *io)
 {
   struct timespec until;
-  int late = 0, finished;
+  int late = on_own_thread(io), finished;
 
   clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_sec += JOIN_S;
@@ -562,10 +589,8 @@ static int wait_until_finished(struct ac_io_thread *io)
   while (!io->finished && !late)
     late = pthread_cond_timedwait(&io->finished_changed, &io->mutex, &until);
   finished = io->finished;
-  if (!finished) { /* what the hook points to may go away now */
-    io->wake = NULL;
+  if (!finished)
     io->pending = io->ready;
-  }
   pthread_mutex_unlock(&io->mutex);
   return finished;
 }
@@ -580,28 +605,31 @@ void ac_io_thread_close(struct ac_io_thread *io)
     pthread_join(io->thread, NULL);
   } else {
     pthread_detach(io->thread);
-    io->stuck = 1;
+    io->left = 1;
   }
   io->closed = 1;
-  if (!io->stuck) {
+  if (!io->left) {
     close(io->fd);
     io->fd = -1;
   }
 }
 
+/* Of owner and thread, the last one out. */
 void ac_io_thread_free(struct ac_io_thread *io)
 {
-  if (!io || io->stuck)
+  int finished;
+
+  if (!io)
     return;
-  if (io->fd >= 0)
-    close(io->fd);
-  ac_runner_free(io->inner);
-  inbox_free(&io->inbox);
-  free_calls(&io->done);
-  free(io->events);
-  pthread_cond_destroy(&io->finished_changed);
-  pthread_mutex_destroy(&io->mutex);
-  free(io);
+  if (io->left) {
+    pthread_mutex_lock(&io->mutex);
+    finished = io->finished;
+    io->orphan = 1;
+    pthread_mutex_unlock(&io->mutex);
+    if (!finished)
+      return;
+  }
+  free_all(io);
 }
 
 void ac_io_thread_abandon(struct ac_io_thread *io)

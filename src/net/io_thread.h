@@ -17,8 +17,9 @@ struct ac_io_thread *ac_io_thread_new(struct ac_runner *inner /* takes */,
                                       const struct ac_runner_config *config,
                                       struct ac_error *err);
 
-/* Ends every call as closed, stops the thread: 2 s at most; a thread that is
-   still stuck then keeps what it has. */
+/* Ends every call as closed, stops the thread. Waits 2 s at most, and not at
+   all when the thread itself closes (see struct ac_wake): a thread that is left
+   behind frees what is left when it ends. */
 void ac_io_thread_close(struct ac_io_thread *io);
 void ac_io_thread_free(struct ac_io_thread *io);    /* after close */
 void ac_io_thread_abandon(struct ac_io_thread *io); /* in a forked child */
@@ -38,7 +39,7 @@ int ac_io_thread_fd(const struct ac_io_thread *io);
 int ac_io_thread_due_in_ms(const struct ac_io_thread *io);
 int64_t ac_io_thread_pending(const struct ac_io_thread *io);
 void ac_io_thread_stats(struct ac_io_thread *io, struct ac_stats *out);
-void ac_io_thread_set_wake(struct ac_io_thread *io, void (*wake)(void *data), void *data);
+void ac_io_thread_set_wake(struct ac_io_thread *io, const struct ac_wake *wake);
 
 /* What the thread needs of its inline runner besides runner.h: to sleep until
    it is woken also when nothing is outstanding, and to be woken. */

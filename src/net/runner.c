@@ -157,6 +157,7 @@ void ac_runner_close(struct ac_runner *r)
   collect(r);
   ac_engine_free(r->engine);
   r->engine = NULL;
+  ac_client_forget(r->client); /* not only when it is collected */
 }
 
 void ac_runner_free(struct ac_runner *r)
@@ -429,10 +430,10 @@ void ac_runner_stats(struct ac_runner *r, struct ac_stats *out)
     ac_client_stats(r->client, out);
 }
 
-void ac_runner_set_wake(struct ac_runner *r, void (*wake)(void *data), void *data)
+void ac_runner_set_wake(struct ac_runner *r, const struct ac_wake *wake)
 {
   if (r->io)
-    ac_io_thread_set_wake(r->io, wake, data);
+    ac_io_thread_set_wake(r->io, wake);
 }
 
 /* -- manual -- */

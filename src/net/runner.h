@@ -63,9 +63,18 @@ int ac_runner_due_in_ms(const struct ac_runner *runner);  /* 0: poll now; -1: no
 int64_t ac_runner_pending(const struct ac_runner *runner);
 void ac_runner_stats(struct ac_runner *runner, struct ac_stats *out);
 
-/* threaded only: what the I/O thread calls instead of writing to its eventfd, at most
-   once per sleep of the owner. */
-void ac_runner_set_wake(struct ac_runner *runner, void (*wake)(void *data), void *data);
+/* How the I/O thread wakes its owner where not by its descriptor: at most once
+   per sleep of the owner. A value: the thread may still be posting when the
+   owner is gone. `post` may even free the runner. */
+struct ac_wake {
+  void (*post)(const struct ac_wake *wake);
+  void (*function)(void); /* these three are the poster's */
+  uint32_t target;
+  int type;
+};
+
+/* threaded only */
+void ac_runner_set_wake(struct ac_runner *runner, const struct ac_wake *wake);
 
 /* manual only: the spec is the transport. */
 struct ac_call *ac_runner_next_outgoing(struct ac_runner *runner); /* borrowed */
