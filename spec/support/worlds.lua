@@ -184,11 +184,12 @@ local function new_world(kind, threaded)
   function world.run(f)
     self.problem = nil
     local ended = false
-    world.go(function()
+    self.task = world.go(function()      -- held: where a frame ticks, nobody else holds a task
       f()
       ended = true
     end)
     world.rest()
+    self.task = nil
     if not ended then error("the task did not end", 2) end
   end
 
