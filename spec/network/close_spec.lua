@@ -26,7 +26,9 @@ end
 local function run_once(words, preload)
   local began = os.tmpname()
   os.remove(began)
-  local environment = ("LUA_PATH='%s' LUA_CPATH='%s'"):format(package.path, package.cpath)
+  -- (TSan sleeps a second at every exit, for threads that are still to be caught.)
+  local environment = ("LUA_PATH='%s' LUA_CPATH='%s' TSAN_OPTIONS='%s'"):format(package.path, package.cpath,
+    (os.getenv "TSAN_OPTIONS" or "") .. ":atexit_sleep_ms=0")
   if preload then
     words[#words + 1] = began
     -- (ASan wants to stand first; this library brings nothing of its kind.)
