@@ -1,4 +1,3 @@
--- needs: love!
 -- love: a LÖVE game asks how many messages wait for its players; no frame waits.
 --
 --   AGORA_CHAT_BASE_URL=https://a61.chat.agora.io AGORA_CHAT_APP_ID=970c... \
