@@ -120,8 +120,9 @@ $(LOCALE):
 	@mkdir -p $(@D)
 	@localedef -i de_DE -f UTF-8 $(CURDIR)/$@ >/dev/null 2>&1 || mkdir -p $@
 
-# What specs need of C: a fork, and a look-up that hangs when it is preloaded.
-SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so
+# What specs need of C: a fork, a look-up that hangs when it is preloaded, and
+# Lua states that close while the program goes on.
+SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so $(B)/$(LUA)/threads_host
 
 $(B)/$(LUA)/forker.so: $(SUPPORT)/forker.c $(B)/$(LUA)/flags
 	$(call SAY,HELP $@)
