@@ -120,7 +120,20 @@ $(LOCALE):
 	@mkdir -p $(@D)
 	@localedef -i de_DE -f UTF-8 $(CURDIR)/$@ >/dev/null 2>&1 || mkdir -p $@
 
-specs-one: $(MODULE) $(LOCALE) $(B)/$(LUA)/skynet_host $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
+# What specs need of C: a fork, and a look-up that hangs when it is preloaded.
+SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so
+
+$(B)/$(LUA)/forker.so: $(SUPPORT)/forker.c $(B)/$(LUA)/flags
+	$(call SAY,HELP $@)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
+
+# Without a sanitizer: it stands before one in the program.
+$(B)/hanging_lookup.so: $(SUPPORT)/hanging_lookup.c
+	$(call SAY,HELP $@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c99 -D_GNU_SOURCE -fPIC $(WARN) $(CFLAGS) -shared -o $@ $< -ldl
+
+specs-one: $(MODULE) $(SPEC_HELP) $(LOCALE) $(B)/$(LUA)/skynet_host $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
 	@echo "== $(LUA)$(if $(SPECS_UNDER), $(SPECS_UNDER))"
 	@env AGORA_CHAT_BUILD=$(B) \
 	  $(if $(IN_HOST),,LOCPATH=$(CURDIR)/$(dir $(LOCALE))) $(RUN_ENV) $(RUN_UNDER) \
@@ -184,6 +197,24 @@ threads: $(MODULE) $(B)/$(LUA)/threads_host
 	@$(WITH_EMULATOR) --set auto_users=true -- \
 	  env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
 
+# -------------------------------------------------------------------- nginx
+# A real nginx: Debian's with ngx_lua, or the OpenResty tree that OPENRESTY=
+# names. busted runs in Lua 5.4 and drives it; the module inside is LuaJIT's.
+$(B)/spec/slow_lookup.so: $(SUPPORT)/slow_lookup.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -fPIC $(WARN) $(CFLAGS) -o $@ $< -ldl
+
+nginx-test: ## specs inside a real nginx, under load (OPENRESTY=tree for another)
+	$(SETUP) test nginx
+	@+$(SUBMAKE) LUA=luajit all $(B)/spec/slow_lookup.so
+	@+$(SUBMAKE) LUA=lua5.4 all
+	@env AGORA_CHAT_BUILD=$(B) lua5.4 $(BUSTED) --run nginx $(BUSTED_ARGS) $(SPEC)
+
+nginx-bench: ## what waiting costs a worker of nginx (RESTY_HTTP=lua-resty-http's folder)
+	$(SETUP) test nginx
+	@+$(SUBMAKE) LUA=luajit all
+	@lua5.4 bench/nginx/run.lua
+
 # ------------------------------------------------------ emulator, examples
 WITH_EMULATOR = sh $(SUPPORT)/with_emulator.sh
 
@@ -198,8 +229,9 @@ emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
 
 examples: ## every example against the emulator
 	$(SETUP) test
-	@+$(SUBMAKE) all
-	@sh $(SUPPORT)/examples.sh
+	@+$(SUBMAKE) all $(if $(SKYNET),skynet)
+	@+$(SUBMAKE) LUA=luajit all
+	@SKYNET='$(SKYNET)' sh $(SUPPORT)/examples.sh
 
 # ------------------------------------------------------------------ benches
 # Short, and each ends by itself; bench/README.md says what they print.
@@ -254,6 +286,9 @@ skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
 	@+$(SUBMAKE) specs-one SPEC=spec/network/skynet_spec.lua \
 	  RUN_ENV="SKYNET='$(abspath $(SKYNET))'"
 
+skynet-bench: skynet $(MODULE) ## round trips and their price in skynet (SKYNET=tree)
+	@env $(HOST_PATH) SKYNET='$(abspath $(SKYNET))' $(LUA) spec/skynet/bench.lua
+
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
 	$(SETUP) test check
@@ -291,15 +326,16 @@ clean: ## remove everything that was built
 
 help: ## this table
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	  while IFS='|' read -r word does; do printf '  make %-10s %s\n' "$$word" "$$does"; done
+	  while IFS='|' read -r word does; do printf '  make %-11s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock bench,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock bench nginx-test nginx-bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples skynet skynet-test check meta format install rock setup clean \
+        demo emulator examples skynet skynet-test skynet-bench check meta format install rock setup clean \
+        nginx-test nginx-bench \
         help FORCE
 .DELETE_ON_ERROR:

@@ -531,34 +531,4 @@ describe("each", function()
     assert.is_true(client.now_ms - scripted.now_ms < 20000)
     client:close()
   end)
-
-  -- AGORA_CHAT_SWEEP_USERS says how many. A million takes LuaJIT some ten
-  -- seconds; the others, and sanitizers, sweep fewer unless they are told to.
-  it("sweeps very many users in flat memory", function()
-    local plain = (os.getenv "AGORA_CHAT_BUILD" or "build") == "build"
-    local total = tonumber(os.getenv "AGORA_CHAT_SWEEP_USERS")
-      or (rawget(_G, "jit") and plain and 1000000 or 100000)
-    local client = scripted.client()
-    local body = '{"data":{"user":4}}'
-    client.answer = function() return 200, body end
-    local i, done = 0, 0
-    local early
-    for _, res, err in client:each("offline_msg_count", function()
-      i = i + 1
-      return i <= total and "user" or nil
-    end, { envelope = false }) do
-      if not res then error(tostring(err)) end
-      done = done + 1
-      if done == math.floor(total / 10) then
-        collectgarbage()
-        collectgarbage()
-        early = collectgarbage "count"
-      end
-    end
-    collectgarbage()
-    collectgarbage()
-    assert.equal(total, done)
-    assert.is_true(collectgarbage "count" < early + 64)
-    client:close()
-  end)
 end)

@@ -208,7 +208,7 @@ describe("Easemob's own token", function()
   end)
 
   it("lives as long as the service says, or until a 401 when it does not", function()
-    for _, life in ipairs { "", ',"expires_in":0', ',"expires_in":"soon"', ',"expires_in":-5', ',"expires_in":1e300' } do
+    for _, life in ipairs { "", ',"expires_in":0', ',"expires_in":1', ',"expires_in":9', ',"expires_in":"soon"', ',"expires_in":-5', ',"expires_in":1e300' } do
       local client = easemob()
       ask(client)
       local request = fake.outgoing(client)
@@ -220,6 +220,22 @@ describe("Easemob's own token", function()
       assert.equal("YWMt-3", token_sent(client))
       client:close()
     end
+  end)
+
+  it("is not asked for more than once in 5 s, whatever the clock on the wall does", function()
+    local client, posts = easemob(), 0
+    for second = 0, 19 do
+      client:set_now(fake.now_ms + second * 1000, fake.wall_s + second % 2 * DAY_S)
+      ask(client)
+      fake.serve(client, function(request)
+        if request.method ~= "POST" then return fake.seven(request) end
+        posts = posts + 1
+        return 200, '{"access_token":"YWMt-6","expires_in":1000}'
+      end)
+    end
+    assert.same({ ok = 20 }, ends(client))
+    assert.equal(4, posts)
+    client:close()
   end)
 
   it("that is no token fails the calls, and nothing of the answer is told", function()

@@ -29,7 +29,7 @@ end
 local function read_file(path)
   local f = io.open(path)
   if not f then return "" end
-  local text = f:read("*a")
+  local text = f:read("*a") or ""       -- of /proc: its process may just have gone
   f:close()
   return text
 end

@@ -36,6 +36,7 @@ local harness = {}
 harness.app_id = "970ca35de60c44645bbae8a215061b33"
 harness.token = "S3CRET-that-no-text-may-hold"
 harness.message = "1234567890123456788"
+harness.lua = arg and arg[-1] or "lua"
 
 --- The test profile.
 harness.profile = {
@@ -129,26 +130,71 @@ local function own_pid()
   return pid
 end
 
-local function entries(folder)
+--- Open descriptors of this process. The least of three: the pipe that is used
+--- to look counts once or twice, as it happens.
+function harness.descriptors()
   local pid = own_pid()
   if not pid then return 0 end
-  local p = io.popen(("ls /proc/%d/%s 2>/dev/null | wc -l"):format(pid, folder))
-  local count = p:read "*n"
-  p:close()
+  local least = math.huge
+  for _ = 1, 3 do
+    local p = io.popen(("ls /proc/%d/fd 2>/dev/null | wc -l"):format(pid))
+    least = math.min(least, p:read "*n")
+    p:close()
+  end
+  return least
+end
+
+--- Threads of this process.
+function harness.threads()
+  local f = io.open "/proc/self/status"
+  if not f then return 0 end
+  local count = tonumber(f:read "*a":match "Threads:%s*(%d+)")
+  f:close()
   return count
 end
 
---- Open descriptors of this process.
-function harness.descriptors() return entries "fd" end
-
---- Waits until there are no more than so many descriptors and threads.
+--- Waits until there are no more than so many descriptors and threads; how many there are.
 function harness.comes_back(descriptors, threads)
   local stop = now() + 10
-  while (entries "fd" > descriptors or entries "task" > threads) and now() < stop do socket.sleep(0.02) end
-  return entries "fd", entries "task"
+  while true do
+    local open, running = harness.descriptors(), harness.threads()
+    if (open <= descriptors and running <= threads) or now() > stop then return open, running end
+    socket.sleep(0.02)
+  end
 end
 
-function harness.threads() return entries "task" end
+--- Runs a Lua program in a process of its own, with this spec's modules.
+---   env       variables: { http_proxy = "..." }
+---   before    shell words in front: "ulimit -n 30;"
+--- Returns what it printed, as one table: lines "name value" under their names.
+function harness.child(program, settings)
+  settings = settings or {}
+  local function quoted(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+  local file = os.tmpname()
+  local f = assert(io.open(file, "w"))
+  f:write(program)
+  f:close()
+  local words = { settings.before or "", "env", "LUA_PATH=" .. quoted(package.path),
+                  "LUA_CPATH=" .. quoted(package.cpath) }
+  for name, value in pairs(settings.env or {}) do words[#words + 1] = name .. "=" .. quoted(value) end
+  words[#words + 1] = quoted(harness.lua) .. " " .. file .. " 2>&1"
+  local p = assert(io.popen(table.concat(words, " ")))
+  local text = p:read "*a"
+  p:close()
+  os.remove(file)
+  local result = { text = text }
+  for name, value in text:gmatch "([%w_]+) ([^\n]*)\n" do result[name] = tonumber(value) or value end
+  return result
+end
+
+--- When the emulator saw the requests of a user, in ms.
+function harness.times(e, user)
+  local times = {}
+  for _, request in ipairs(e:log()) do
+    if request.path:find("/users/" .. user .. "/", 1, true) then times[#times + 1] = request.time_ms end
+  end
+  return times
+end
 
 --- Raises when a text anywhere in the value holds the token.
 function harness.no_secret(value, path)

@@ -1,8 +1,16 @@
 -- What the skynet adapter does in a real skynet, and what the module does in the
 -- one moment that real skynet seldom reaches.
+local socket = require "socket"
 local emulator = require "spec.emulator.client"
 local world = require "spec.skynet.world"
 local checks = require "spec.skynet.checks"
+
+local function free_port()
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local _, port = listener:getsockname()
+  listener:close()
+  return port
+end
 
 local build = os.getenv "AGORA_CHAT_BUILD" or "build"
 local lua = rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
@@ -76,6 +84,24 @@ describe("skynet", function()
           assert.is_nil(why)
         end)
       end
+
+      it("ends 600 services with calls under way, and nothing of them is left", function()
+        local missing = world.missing()
+        if missing then
+          pending(missing)
+          return
+        end
+        local settings = env(name)
+        settings.AC_PORT = free_port()
+        local ended = world.run("endings", settings, 120)
+        local text = ("%s\n%s"):format(ended.figure.endings, ended.text)
+        for _, check in ipairs {
+          "no thread and no descriptor is left", "no memory is left", "other services' sockets stay usable",
+        } do
+          assert.is_nil(ended.FAIL[check])
+          assert(ended.ok[check], text)
+        end
+      end)
     end)
   end
 end)

@@ -17,12 +17,12 @@ local LONGEST_LIFE_S = 300
 local Server = {}
 Server.__index = Server
 
-local server = {}
+local server = { methods = Server }
 
 local function read_file(path)
   local f = io.open(path)
   if not f then return "" end
-  local text = f:read("*a")
+  local text = f:read("*a") or ""       -- of /proc: its process may just have gone
   f:close()
   return text
 end
@@ -195,20 +195,30 @@ function Server:get(target)
   return status, body
 end
 
---- Many requests at once, each on a connection of its own: a list of
---- { status, body }. With `abort_after_s` the connections are closed unread.
-function Server:get_all(targets, abort_after_s)
-  local connections, answers = {}, {}
+--- Asks many at once, each on a connection of its own, and waits for no
+--- answer: a list for `answers` or `abort`.
+function Server:ask_all(targets)
+  local connections = {}
   for i, target in ipairs(targets) do
     connections[i] = connect(self)
     ask(connections[i], target)
   end
-  if abort_after_s then socket.sleep(abort_after_s) end
+  return connections
+end
+
+--- What they were answered: a list of { status, body } or { nil, why }.
+function server.answers(connections)
+  local answers = {}
   for i, c in ipairs(connections) do
-    if not abort_after_s then answers[i] = { answer(c) } end
+    answers[i] = { answer(c) }
     c:close()
   end
   return answers
+end
+
+--- The clients leave without waiting for an answer.
+function server.abort(connections)
+  for _, c in ipairs(connections) do c:close() end
 end
 
 local function children(pid)
@@ -220,6 +230,19 @@ end
 --- The workers' process ids.
 function Server:workers()
   return children(self.pid)
+end
+
+local function status_number(pid, name)
+  return tonumber(read_file("/proc/" .. pid .. "/status"):match(name .. ":%s*(%d+)"))
+end
+
+--- What a process has: threads, resident memory, open descriptors.
+function server.holdings(pid)
+  local names = run(("ls /proc/%d/fd"):format(pid))
+  return {
+    threads = status_number(pid, "Threads"), rss_kb = status_number(pid, "VmRSS"),
+    descriptors = select(2, names:gsub("%d+", "")),
+  }
 end
 
 --- Waits until `condition()` holds; false when it did not within limit_s.

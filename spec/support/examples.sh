@@ -7,7 +7,27 @@
 set -u
 passed=0 failed=0 skipped=0
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+said=$(mktemp)
+trap 'rm -f "$log" "$said"' EXIT
+
+# run NAME COMMAND ...
+run() {
+  name=$1
+  shift
+  if timeout 120 sh spec/support/with_emulator.sh "$@" >"$log" 2>&1 </dev/null; then
+    echo "ok    $name"
+    passed=$((passed + 1))
+  else
+    echo "FAIL  $name"
+    sed 's/^/      /' "$log"
+    failed=$((failed + 1))
+  fi
+}
+
+skip() {
+  echo "skip  $1 (no $2 here)"
+  skipped=$((skipped + 1))
+}
 
 for example in examples/*.lua; do
   missing=
@@ -18,18 +38,26 @@ for example in examples/*.lua; do
     esac
   done
   if [ -n "$missing" ]; then
-    echo "skip  $example (no ${missing%!} here)"
-    skipped=$((skipped + 1))
-  elif timeout 120 sh spec/support/with_emulator.sh lua5.4 "$example" \
-      $(sed -n '1,5s/^-- arguments: *//p' "$example") \
-      >"$log" 2>&1 </dev/null; then
-    echo "ok    $example"
-    passed=$((passed + 1))
+    skip "$example" "${missing%!}"
   else
-    echo "FAIL  $example"
-    sed 's/^/      /' "$log"
-    failed=$((failed + 1))
+    # shellcheck disable=SC2046
+    run "$example" lua5.4 "$example" $(sed -n '1,5s/^-- arguments: *//p' "$example")
   fi
 done
+# skynet has its own Lua; SKYNET= names its tree (make examples SKYNET=tree).
+if [ -x "${SKYNET:-}/skynet" ]; then
+  # shellcheck disable=SC2016
+  run examples/skynet sh -c '"$SKYNET/skynet" examples/skynet/config | tee "$1" &&
+    grep -q "^an error: .*is_error true" "$1"' - "$said"
+else
+  skip examples/skynet "SKYNET= that names a built tree"
+fi
+
+if [ -n "${OPENRESTY:-}" ] ||
+    [ -e /usr/share/nginx/modules/ngx_http_lua_module.so ]; then
+  run examples/openresty sh spec/support/try_gateway.sh
+else
+  skip examples/openresty "nginx with ngx_lua"
+fi
 echo "examples: $passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

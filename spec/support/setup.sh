@@ -25,7 +25,7 @@ test="$build"' lua5.1 liblua5.1-0-dev luajit2|luajit
 check='lua-check luarocks clang lua5.3 liblua5.3-dev binutils'
 valgrind='valgrind'
 bench='nginx lua-http lua-socket lua-cjson openssl'
-nginx='nginx libnginx-mod-http-lua lua-resty-core wrk'
+nginx='nginx libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl'
 
 wanted=
 for set in "${@:-build}"; do

@@ -4,7 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_NAME_BYTES = 64 };
+enum {
+  MAX_NAME_BYTES = 64,
+  LONGEST_TOLD_BYTES = 32 /* a name that long may be a secret in a wrong place:
+                             a certificate has 32, a token more */
+};
 
 #define BIT(lua_type) (1 << (lua_type))
 
@@ -98,6 +102,11 @@ void ac_push_unknown(lua_State *L, const char *what,
 {
   char word[MAX_NAME_BYTES];
 
+  if (strlen(nearest->word) >= LONGEST_TOLD_BYTES) {
+    lua_pushfstring(L, "unknown %s, whose name has %d bytes", what,
+                    (int)strlen(nearest->word));
+    return;
+  }
   ac_text_clean(nearest->word, strlen(nearest->word), word, sizeof word);
   lua_pushfstring(L, "unknown %s '%s'", what, word);
   if (!nearest->name[0])

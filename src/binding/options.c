@@ -167,6 +167,8 @@ static ac_kind check_ca_file(const char *path, struct ac_error *err)
   if (stat(path, &status) == 0 && S_ISREG(status.st_mode) &&
       access(path, R_OK) == 0)
     return AC_OK;
+  if (ac_token_is_id(path)) /* a certificate in the wrong place */
+    path = "(32 hex digits)";
   return ac_error_set(err, AC_ERR_ARGUMENT,
                       "ca_file must be a file that can be read: '%.100s'",
                       path);

@@ -95,8 +95,7 @@ void ac_client_free(struct ac_client *c)
   ac_alarms_free(&c->alarms);
   ac_index_free(&c->index);
   ac_buffer_free(&c->full_path);
-  ac_buffer_wipe(&c->fetch_token);
-  ac_credentials_free(&c->credentials);
+  ac_client_forget(c);
   ac_address_free(&c->address);
   free(c->events);
   free(c);
@@ -341,6 +340,12 @@ struct ac_call *ac_client_close_next(struct ac_client *c, int64_t now_ms)
       return call;
   }
   return NULL;
+}
+
+void ac_client_forget(struct ac_client *c)
+{
+  ac_buffer_wipe(&c->fetch_token);
+  ac_credentials_free(&c->credentials);
 }
 
 struct ac_call *ac_client_take_done(struct ac_client *c)

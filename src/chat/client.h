@@ -112,6 +112,10 @@ struct ac_call *ac_client_cancel(struct ac_client *client, int64_t id,
    those that are out one by one, each to be dropped, until NULL. */
 struct ac_call *ac_client_close_next(struct ac_client *client, int64_t now_ms);
 
+/* After that: wipes certificate, secret and tokens. Nothing can be sent any
+   more. */
+void ac_client_forget(struct ac_client *client);
+
 /* A finished call, yours to free; NULL: none. */
 struct ac_call *ac_client_take_done(struct ac_client *client);
 

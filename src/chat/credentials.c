@@ -7,6 +7,9 @@
 
 #include "answer.h"
 
+enum { SHORTEST_SECRET_BYTES = 8, HIDE_FROM_BYTES = 12, PRINT_BYTES = 4096 };
+enum { SHORTEST_LIFE_MS = 2 * AC_TOKEN_FETCH_GAP_MS };
+
 static const int64_t DEFAULT_TTL_S = 3600;
 static const int64_t MAX_LIFE_S = INT64_C(10) * 366 * 86400;
 static const int64_t CLOCK_JUMP_MS = 30000;
@@ -99,6 +102,7 @@ ac_kind ac_credentials_init(struct ac_credentials *c,
 
   memset(c, 0, sizeof *c);
   ac_buffer_init(&c->token, AC_TOKEN_MAX_BYTES);
+  ac_buffer_init(&c->previous, AC_TOKEN_MAX_BYTES);
   ac_error_clear(&c->failure);
   c->kind = config->kind;
   c->random = random;
@@ -143,6 +147,7 @@ void ac_credentials_free(struct ac_credentials *c)
   wipe_text(&c->client_id);
   wipe_text(&c->client_secret);
   ac_buffer_wipe(&c->token);
+  ac_buffer_wipe(&c->previous);
 }
 
 ac_kind ac_credentials_check_token(struct ac_slice token, struct ac_error *err)
@@ -160,7 +165,9 @@ ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,
 {
   if (ac_credentials_check_token(token, err) != AC_OK)
     return AC_ERR_ARGUMENT;
-  ac_buffer_wipe(&c->token);
+  ac_buffer_wipe(&c->previous);
+  c->previous = c->token; /* calls that it was sent with are still out */
+  ac_buffer_init(&c->token, AC_TOKEN_MAX_BYTES);
   if (ac_buffer_add(&c->token, token.bytes, token.length) != AC_OK) {
     c->generation++;
     c->refused = 1; /* there is none now */
@@ -241,11 +248,16 @@ static void make_and_put(struct ac_credentials *c, int64_t now_ms,
     ac_credentials_failed(c, &err, now_ms);
 }
 
+static int serves(const struct ac_credentials *c, int64_t now_ms)
+{
+  return c->generation > 0 && !c->refused && now_ms < c->expires_at_ms;
+}
+
 enum ac_token_state ac_credentials_update(struct ac_credentials *c,
                                           int64_t now_ms, int64_t wall_s)
 {
   int64_t moved_ms = wall_s * 1000 - now_ms - c->clock_gap_ms;
-  int stale;
+  int stale, rest;
 
   if (c->kind == AC_CREDENTIALS_FIXED)
     return AC_TOKEN_USABLE;
@@ -264,7 +276,11 @@ enum ac_token_state ac_credentials_update(struct ac_credentials *c,
     c->fetch_began_ms = c->last_fetch_ms = now_ms;
     c->fetch_due = 1;
   }
-  if (stale && !c->fetching && now_ms >= c->next_fetch_ms) {
+  /* The service bans who asks too often: while the old token serves, asking
+     again can wait. */
+  rest = c->kind != AC_CREDENTIALS_MADE && serves(c, now_ms) &&
+         now_ms - c->last_fetch_ms < AC_TOKEN_FETCH_GAP_MS;
+  if (stale && !rest && !c->fetching && now_ms >= c->next_fetch_ms) {
     c->last_fetch_ms = now_ms;
     if (c->kind == AC_CREDENTIALS_MADE) {
       make_and_put(c, now_ms, wall_s);
@@ -273,7 +289,7 @@ enum ac_token_state ac_credentials_update(struct ac_credentials *c,
       c->fetch_began_ms = now_ms;
     }
   }
-  if (c->generation > 0 && !c->refused && now_ms < c->expires_at_ms)
+  if (serves(c, now_ms))
     return AC_TOKEN_USABLE;
   return c->fetching ? AC_TOKEN_AWAITED : AC_TOKEN_NONE;
 }
@@ -317,9 +333,49 @@ void ac_credentials_succeeded(struct ac_credentials *c, uint32_t generation)
     c->proved = 1;
 }
 
+/* In place: what is put in is never longer than what is taken out. */
+static void hide(char *text, const char *secret)
+{
+  size_t length = secret ? strlen(secret) : 0;
+  size_t least = length < HIDE_FROM_BYTES ? length : HIDE_FROM_BYTES;
+  char *to = text;
+
+  if (length < SHORTEST_SECRET_BYTES) /* it would hide half of every sentence */
+    return;
+  while (*text) {
+    size_t same = 0;
+
+    while (same < length && text[same] == secret[same])
+      same++;
+    if (same < least) {
+      *to++ = *text++;
+      continue;
+    }
+    memcpy(to, "***", 3);
+    to += 3;
+    text += same;
+  }
+  *to = '\0';
+}
+
+void ac_credentials_hide(const struct ac_credentials *c, const char *also,
+                         struct ac_error *err)
+{
+  const char *const secrets[] = {c->token.bytes, c->previous.bytes,
+                                 c->certificate, c->client_secret, also};
+
+  for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+    hide(err->code, secrets[i]);
+    hide(err->text, secrets[i]);
+    hide(err->description, secrets[i]);
+    hide(err->value, secrets[i]);
+  }
+}
+
 static int add_json(struct ac_buffer *out, cJSON *json)
 {
-  char *text = json ? cJSON_PrintUnformatted(json) : NULL;
+  /* Room from the start: a buffer that grows leaves a copy behind. */
+  char *text = json ? cJSON_PrintBuffered(json, PRINT_BYTES, 0) : NULL;
   int done = text && ac_buffer_add_text(out, text) == AC_OK;
 
   if (text)
@@ -368,7 +424,8 @@ ac_kind ac_credentials_fetch_request(struct ac_credentials *c, int64_t wall_s,
               : ac_error_set(err, AC_ERR_MEMORY, "no memory for a request");
 }
 
-/* expires_in: seconds; expire_timestamp: Unix milliseconds. 0: neither. */
+/* expires_in: seconds; expire_timestamp: Unix milliseconds. 0: not known, and a
+   401 will tell; also when it would have to be fetched again at once. */
 static int64_t life_ms(const cJSON *answer, int64_t wall_s)
 {
   const cJSON *in = cJSON_GetObjectItemCaseSensitive(answer, "expires_in");
@@ -380,7 +437,7 @@ static int64_t life_ms(const cJSON *answer, int64_t wall_s)
     ms = in->valuedouble * 1000;
   else if (cJSON_IsNumber(at))
     ms = at->valuedouble - (double)wall_s * 1000;
-  if (!(ms >= 1000)) /* "for ever", already over, or nonsense */
+  if (!(ms >= SHORTEST_LIFE_MS)) /* "for ever", already over, or nonsense */
     return 0;
   return ms < (double)MAX_LIFE_S * 1000 ? (int64_t)ms : MAX_LIFE_S * 1000;
 }

@@ -55,7 +55,7 @@ struct ac_credentials {
   int64_t ttl_s;
   struct ac_random *random;
 
-  struct ac_buffer token;
+  struct ac_buffer token, previous;
   uint32_t generation;    /* of `token`; 0: there never was one */
   int64_t renew_at_ms;    /* monotonic */
   int64_t expires_at_ms;  /* monotonic; INT64_MAX: unknown */
@@ -121,6 +121,12 @@ int ac_credentials_refused(struct ac_credentials *c, uint32_t generation,
 
 /* Asks for a renewal now, whatever the token's age (a probe after silence). */
 void ac_credentials_renew(struct ac_credentials *c);
+
+/* Replaces every secret of this room that a text of `err` repeats, whole or
+   its first 12 bytes and more, by "***": a service or a proxy may say what it
+   was sent. also: one more secret, may be NULL. */
+void ac_credentials_hide(const struct ac_credentials *c, const char *also,
+                         struct ac_error *err);
 
 /* A call that was sent with `generation` succeeded. */
 void ac_credentials_succeeded(struct ac_credentials *c, uint32_t generation);

@@ -173,6 +173,8 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 {
   enum ac_retry_class what = AC_RETRY_NEVER;
 
+  if (call->error.kind != AC_OK)
+    ac_credentials_hide(&c->credentials, c->fetch_token.bytes, &call->error);
   note_attempt(c, call);
   note_event(c, call, now_ms);
   c->next_ms = 0;

@@ -98,6 +98,19 @@ static int copy_text(char **out, const char *text)
   return !text || *out;
 }
 
+/* Of libcurl's TLS libraries these tell a certificate's extensions. */
+static int uses_openssl(void)
+{
+  static const char *const kinds[] = {"OpenSSL", "LibreSSL", "BoringSSL",
+                                      "AWS-LC", "quictls"};
+  const char *used = curl_version_info(CURLVERSION_NOW)->ssl_version;
+
+  for (size_t i = 0; used && i < sizeof kinds / sizeof kinds[0]; i++)
+    if (strncmp(used, kinds[i], strlen(kinds[i])) == 0)
+      return 1;
+  return 0;
+}
+
 static int parse_origin(struct ac_engine *engine, const char *origin)
 {
   char *scheme = NULL;
@@ -108,6 +121,7 @@ static int parse_origin(struct ac_engine *engine, const char *origin)
       curl_url_get(engine->setup.origin, CURLUPART_SCHEME, &scheme, 0))
     return 0;
   engine->setup.https = strcmp(scheme, "https") == 0;
+  engine->setup.names_known = engine->setup.https && uses_openssl();
   curl_free(scheme);
   return 1;
 }

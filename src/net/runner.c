@@ -158,6 +158,7 @@ void ac_runner_close(struct ac_runner *r)
   collect(r);
   ac_engine_free(r->engine);
   r->engine = NULL;
+  ac_client_forget(r->client); /* not only when it is collected */
 }
 
 void ac_runner_free(struct ac_runner *r)

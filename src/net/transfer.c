@@ -46,6 +46,26 @@ static int on_close(void *data, curl_socket_t fd)
   return 0;
 }
 
+/* libcurl (with OpenSSL) believes the common name of a certificate that has no
+   subjectAltName; browsers and authorities gave that up in 2017, and so do we.
+   Asking libcurl in its callback is an exception: this answer is a pointer it
+   holds already, and after the callback the token is on its way. Told only to
+   the transfer that made the handshake; `out_told` 0: it was another. */
+static int has_names(const struct ac_transfer *t, int *out_told)
+{
+  static const char label[] = "X509v3 Subject Alternative Name:";
+  struct curl_certinfo *chain = NULL;
+
+  *out_told = curl_easy_getinfo(t->easy, CURLINFO_CERTINFO, &chain) == CURLE_OK &&
+              chain && chain->num_of_certs > 0;
+  if (!*out_told)
+    return 0;
+  for (struct curl_slist *line = chain->certinfo[0]; line; line = line->next)
+    if (strncmp(line->data, label, sizeof label - 1) == 0)
+      return 1;
+  return 0;
+}
+
 /* The connection stands and the request is about to be sent over it. A kept
    one must be silent: whatever it says now answers no question of this call,
    and libcurl would take it for the answer (until 8.0.0). A new one may be
@@ -56,11 +76,17 @@ static int on_request(void *data, char *remote_ip, char *local_ip,
   struct ac_transfer *t = data;
   struct ac_socket *s = ac_sockets_by_port(t->setup->sockets, local_port, remote_ip);
   int kept = s ? s->requests > 0 : !t->fresh; /* not found: better a new one */
+  int told;
 
   (void)local_ip;
   (void)remote_port;
   if (kept && (!s || s->distrusted || ac_socket_readable(s))) {
     t->unasked = 1;
+    return CURL_PREREQFUNC_ABORT;
+  }
+  if (!kept && t->setup->names_known && !has_names(t, &told)) {
+    t->nameless = told || t->fresh;
+    t->unasked = !t->nameless; /* with a handshake of its own it is told */
     return CURL_PREREQFUNC_ABORT;
   }
   if (s) {
@@ -199,6 +225,7 @@ static int set_once(struct ac_transfer *t)
   SET(CURLOPT_SSL_VERIFYPEER, 1L);
   SET(CURLOPT_SSL_VERIFYHOST, 2L);
   SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+  SET(CURLOPT_CERTINFO, u->names_known ? 1L : 0L);
   SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
   SET(CURLOPT_CAPATH, NULL);
   SET(CURLOPT_PROXY_SSL_VERIFYPEER, 1L);
@@ -416,7 +443,7 @@ static long backstop_ms(const struct ac_transfer *t, const struct ac_call *call)
 static void begin(struct ac_transfer *t)
 {
   ac_call_clear_reply(t->call);
-  t->unasked = t->sent = t->status = 0;
+  t->unasked = t->nameless = t->sent = t->status = 0;
   t->header_bytes = t->body_bytes = 0;
   t->no_memory = t->too_large = t->cut = t->socket_errno = 0;
   t->words[0] = '\0';
@@ -555,6 +582,7 @@ void ac_transfer_finish(struct ac_transfer *t, CURLcode result)
   number = 0;
   curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &number);
   outcome.proxy_status = t->sent ? 0 : (int)number;
+  outcome.nameless = t->nameless;
   outcome.no_memory = t->no_memory;
   outcome.too_large = t->too_large;
   outcome.stray_bytes = t->use.stray_bytes;

@@ -17,6 +17,7 @@
 struct ac_transfer_setup {
   CURLU *origin;
   int https;
+  int names_known;             /* libcurl tells what a certificate names */
   int64_t connect_timeout_ms;
   int64_t attempt_timeout_ms;
   char *ca_file, *proxy, *user_agent; /* ca_file, proxy: may be NULL */
@@ -41,6 +42,7 @@ struct ac_transfer {
   int fresh;                   /* asked for a new connection */
   int again;                   /* started a second time by ourselves */
   int unasked;                 /* the kept connection had something to say */
+  int nameless;                /* the certificate names no host */
   int sent;                    /* the request was on its way */
   int status;                  /* of the newest status line */
   size_t header_bytes, body_bytes;

@@ -89,6 +89,10 @@ ac_kind ac_verdict(const struct ac_outcome *o, struct ac_error *err)
     return ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "too_large",
                              "the answer is larger than %d KiB",
                              o->too_large / 1024);
+  if (o->nameless)
+    return ac_error_set(err, AC_ERR_TLS,
+                        "the certificate has no subjectAltName; a common name "
+                        "alone is not believed");
   if (o->result == CURLE_OPERATION_TIMEDOUT)
     return set(err, AC_ERR_TIMEOUT, ac_phase_names[o->phase], o, "");
   if (o->socket_errno == ENOMEM)

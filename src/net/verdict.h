@@ -20,6 +20,7 @@ struct ac_outcome { /* of an attempt that did not end with a whole answer */
   enum ac_phase phase;
   int proxy;            /* a proxy is configured */
   int proxy_status;     /* its answer to CONNECT; 0: none */
+  int nameless;         /* the certificate has no name but the common one */
   int no_memory;        /* our own callbacks found no memory */
   int too_large;        /* our own callbacks refused more */
   int64_t stray_bytes;  /* came, but no header line or body was made of them */

@@ -36,6 +36,7 @@ local ORPHANS_S = 0.25                -- between two looks for orphans
 ---@field handed table<agora_chat.Call, number>  waiting for their timer, since
 ---@field courier integer  the number of the courier in office
 ---@field courier_seen number?  when it last looked; nil: there is none
+---@field crowded boolean?  a timer did not come: the courier's own may be in the way
 ---@field checked number  when `handed` was last gone through
 ---@field swept number  when orphans were last looked for
 ---@field shortest_s number  the shortest wait of late
@@ -66,7 +67,10 @@ local function hand_again(client, now)
   if next(state.handed) == nil or not long_ago(state.checked, now, REFUSED_S) then return end
   state.checked = now
   for job, since in pairs(state.handed) do
-    if long_ago(since, now, DROPPED_S) and not hand(client, job, now) then return end
+    if long_ago(since, now, DROPPED_S) then
+      state.crowded = true
+      if not hand(client, job, now) then return end
+    end
   end
 end
 
@@ -116,8 +120,12 @@ end
 local function carry(_, client, number)
   local state, slept = client.resty, 0
   while state.courier == number and (next(state.expected) ~= nil or next(state.handed) ~= nil) do
-    state.courier_seen = ngx.now()
     local nap = next_nap(slept, 0)
+    state.courier_seen = ngx.now()
+    if state.crowded then
+      state.crowded = nil
+      if ngx.timer.at(nap, carry, client, number) then return end     -- steps aside, and comes back
+    end
     ngx.sleep(nap)
     slept = slept + nap
     look(client)
@@ -157,16 +165,15 @@ function loop.attach(client)
   return true
 end
 
---- A wait of 0 s never waits, but asks nginx whether one might.
+--- A wait of 0 s never waits, but asks nginx whether one might. (Below a C
+--- function, such as table.sort or require, it says yes, and waiting then raises
+--- as ngx.sleep does: "attempt to yield across C-call boundary".)
 function loop.admit(client, call)
   if call.callback then return ask_courier(client) end
   probe = probe or semaphore.new()
   local _, why = probe:wait(0)
   if why ~= "timeout" then
     return nil, why .. "; here use client:start with a callback, or ngx.timer.at"
-  end
-  if coroutine.isyieldable and not coroutine.isyieldable() then
-    return nil, "one cannot wait below a C function such as table.sort, string.gsub or require"
   end
   return true
 end
