@@ -1,5 +1,5 @@
 /* hanging_lookup.c - preloaded into a program: looking up a name that begins
- * with "hang." takes 10 s. The file that HANGING_LOOKUP_BEGAN names is made when
+ * with "hang." takes 10 s (HANGING_LOOKUP_MS: other ms). The file that HANGING_LOOKUP_BEGAN names is made when
  * one has begun. */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -15,12 +15,14 @@ typedef int (*getaddrinfo_fn)(const char *, const char *,
 static void hang(void)
 {
   const char *began = getenv("HANGING_LOOKUP_BEGAN");
-  struct timespec ten_s = {10, 0};
+  const char *given = getenv("HANGING_LOOKUP_MS");
+  long ms = given ? atol(given) : 10000;
+  struct timespec time = {ms / 1000, ms % 1000 * 1000000};
   int fd = began ? open(began, O_CREAT | O_WRONLY, 0600) : -1;
 
   if (fd >= 0)
     close(fd);
-  nanosleep(&ten_s, NULL);
+  nanosleep(&time, NULL);
 }
 
 __attribute__((visibility("default"))) int

@@ -434,8 +434,10 @@ static ac_kind start(struct ac_box *box, struct ac_options *options,
     box->runner = ac_runner_new(&options->runner, err);
     kind = box->runner ? AC_OK : err->kind;
   }
-  if (options->certificate_file)
+  if (options->certificate_file) {
+    options->runner.client.credentials.app_certificate = NULL;
     ac_wipe(certificate, sizeof certificate);
+  }
   return kind;
 }
 
