@@ -120,8 +120,9 @@ $(LOCALE):
 	@mkdir -p $(@D)
 	@localedef -i de_DE -f UTF-8 $(CURDIR)/$@ >/dev/null 2>&1 || mkdir -p $@
 
-# What specs need of C: a fork, and a look-up that hangs when it is preloaded.
-SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so
+# What specs need of C: a fork, a look-up that hangs when it is preloaded, and
+# Lua states that close while the program goes on.
+SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so $(B)/$(LUA)/threads_host
 
 $(B)/$(LUA)/forker.so: $(SUPPORT)/forker.c $(B)/$(LUA)/flags
 	$(call SAY,HELP $@)
@@ -284,7 +285,7 @@ skynet: ## the module for skynet (SKYNET=tree), as build/skynet/agora_chat/core.
 	  { echo "SKYNET= must name a built skynet tree, such as ../skynet" >&2; exit 1; }
 	@+$(SUBMAKE) all B=build/skynet LUA=$(SKYNET_LUA) LUA_INCDIR='$(SKYNET)/3rd/lua'
 	@mkdir -p build/skynet/agora_chat
-	@cp build/skynet/$(SKYNET_LUA)/agora_chat/core.so build/skynet/agora_chat/core.so
+	@$(INSTALL) -m 755 build/skynet/$(SKYNET_LUA)/agora_chat/core.so build/skynet/agora_chat/core.so
 
 # busted itself runs on LUA=; it starts skynet, which runs the services.
 skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)

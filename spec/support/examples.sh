@@ -44,6 +44,17 @@ for example in examples/*.lua; do
     run "$example" lua5.4 "$example" $(sed -n '1,5s/^-- arguments: *//p' "$example")
   fi
 done
+
+# LÖVE brings LuaJIT, and a window that is not wanted here.
+if command -v love >/dev/null 2>&1; then
+  # shellcheck disable=SC2016
+  run examples/love sh -c 'env -u MAKEFLAGS make -s LUA=luajit all &&
+    LUA_CPATH="${AGORA_CHAT_BUILD:-build}/luajit/?.so;;" \
+    AGORA_CHAT_SECONDS=1 AGORA_CHAT_HEADLESS=1 love examples/love'
+else
+  skip examples/love love
+fi
+
 # skynet has its own Lua; SKYNET= names its tree (make examples SKYNET=tree).
 if [ -x "${SKYNET:-}/skynet" ]; then
   # shellcheck disable=SC2016

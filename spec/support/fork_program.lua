@@ -22,7 +22,7 @@ if pid == 0 then
   if how == "close" then client:close() end
   if how == "exit" then os.exit(0, true) end
   if how == "collect" then
-    client = nil
+    client = nil     -- luacheck: ignore
     collectgarbage()
     collectgarbage()
     forker.leave(0)

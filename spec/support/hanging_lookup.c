@@ -1,7 +1,7 @@
-/* hanging_lookup.c - preloaded into a program: looking up a name that begins
- * with "hang." takes 10 s. The file that HANGING_LOOKUP_BEGAN names is made when
- * one has begun. A name that begins with "two." has two addresses, 127.0.0.2
- * and 127.0.0.1. */
+/* hanging_lookup.c - preloaded into a program, it answers for some names:
+ *   hang.*   after 10 s (HANGING_LOOKUP_MS: other ms): try again. The file that
+ *            HANGING_LOOKUP_BEGAN names is made when one has begun.
+ *   two.*    two addresses, 127.0.0.2 and 127.0.0.1 */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -16,12 +16,14 @@ typedef int (*getaddrinfo_fn)(const char *, const char *,
 static void hang(void)
 {
   const char *began = getenv("HANGING_LOOKUP_BEGAN");
-  struct timespec ten_s = {10, 0};
+  const char *given = getenv("HANGING_LOOKUP_MS");
+  long ms = given ? atol(given) : 10000;
+  struct timespec time = {ms / 1000, ms % 1000 * 1000000};
   int fd = began ? open(began, O_CREAT | O_WRONLY, 0600) : -1;
 
   if (fd >= 0)
     close(fd);
-  nanosleep(&ten_s, NULL);
+  nanosleep(&time, NULL);
 }
 
 static int two(getaddrinfo_fn real, const char *service,
