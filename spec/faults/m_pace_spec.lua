@@ -134,7 +134,7 @@ describe("M: the queue", function()
     end)
 
     it("M13: who cannot have a turn in time is not sent, " .. mode, function()
-      local client = new { threaded = threaded, rate_per_s = 10, burst = 1, timeout_ms = 1000 }
+      local client = new { threaded = threaded, rate_per_s = 20, burst = 1, timeout_ms = 500 }
       local outcomes = harness.all(client, names(100))
       local answered, late = 0, 0
       for i, outcome in ipairs(outcomes) do

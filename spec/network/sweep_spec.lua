@@ -155,8 +155,8 @@ describe("examples/sweep.lua", function()
       return
     end
     write("names", users(1, 150))
-    e:set { latency_ms = { 5, 40 } }
-    local command = ("--output %s %s"):format(quoted(path "counts"), quoted(path "names"))
+    e:set { latency_ms = { 20, 120 } }
+    local command = ("--rate 400 --output %s %s"):format(quoted(path "counts"), quoted(path "names"))
     local running = start(command)
     lines_come("counts", 40)
     os.execute("kill -INT " .. running.pid)
@@ -173,8 +173,8 @@ describe("examples/sweep.lua", function()
 
   it("leaves whole lines when it is killed, and mends a line that was cut", function()
     write("names", users(1, 100))
-    e:set { latency_ms = { 5, 40 } }
-    local command = ("--output %s %s"):format(quoted(path "counts"), quoted(path "names"))
+    e:set { latency_ms = { 20, 120 } }
+    local command = ("--rate 400 --output %s %s"):format(quoted(path "counts"), quoted(path "names"))
     local running = start(command)
     lines_come("counts", 20)
     os.execute("kill -KILL " .. running.pid)

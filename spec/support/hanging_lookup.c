@@ -1,6 +1,7 @@
-/* hanging_lookup.c - preloaded into a program: looking up a name that begins
- * with "hang." takes 10 s (HANGING_LOOKUP_MS: other ms). The file that HANGING_LOOKUP_BEGAN names is made when
- * one has begun. */
+/* hanging_lookup.c - preloaded into a program, it answers for some names:
+ *   hang.*   after 10 s (HANGING_LOOKUP_MS: other ms): try again. The file that
+ *            HANGING_LOOKUP_BEGAN names is made when one has begun.
+ *   two.*    two addresses, 127.0.0.2 and 127.0.0.1 */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -25,6 +26,19 @@ static void hang(void)
   nanosleep(&time, NULL);
 }
 
+static int two(getaddrinfo_fn real, const char *service,
+               const struct addrinfo *hints, struct addrinfo **found)
+{
+  int failed = real("127.0.0.2", service, hints, found);
+  struct addrinfo *last = *found;
+
+  if (failed)
+    return failed;
+  while (last->ai_next)
+    last = last->ai_next;
+  return real("127.0.0.1", service, hints, &last->ai_next);
+}
+
 __attribute__((visibility("default"))) int
 getaddrinfo(const char *name, const char *service,
             const struct addrinfo *hints, struct addrinfo **found)
@@ -36,5 +50,7 @@ getaddrinfo(const char *name, const char *service,
     return EAI_AGAIN;
   }
   *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+  if (name && strncmp(name, "two.", 4) == 0)
+    return two(real, service, hints, found);
   return real(name, service, hints, found);
 }
