@@ -268,6 +268,12 @@ $(B)/$(LUA)/bench_clock.so: bench/clock.c $(B)/$(LUA)/flags
 
 .PHONY: bench bench-build bench-calls bench-frame bench-poll bench-batch bench-token
 
+# --------------------------------------------------------------- long runs
+load: ## long sweeps and 100,000 calls against the emulator, with bounds; minutes
+	$(SETUP) test
+	@+$(SUBMAKE) all
+	@env LUA_PATH='lua/?.lua;?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' $(LUA) spec/load/load.lua $(LOAD)
+
 # ------------------------------------------------------------------- skynet
 # skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
 # and its version of Lua (5.4, 5.5) gets a folder of its own.
@@ -279,7 +285,7 @@ skynet: ## the module for skynet (SKYNET=tree), as build/skynet/agora_chat/core.
 	  { echo "SKYNET= must name a built skynet tree, such as ../skynet" >&2; exit 1; }
 	@+$(SUBMAKE) all B=build/skynet LUA=$(SKYNET_LUA) LUA_INCDIR='$(SKYNET)/3rd/lua'
 	@mkdir -p build/skynet/agora_chat
-	@cp build/skynet/$(SKYNET_LUA)/agora_chat/core.so build/skynet/agora_chat/core.so
+	@$(INSTALL) -m 755 build/skynet/$(SKYNET_LUA)/agora_chat/core.so build/skynet/agora_chat/core.so
 
 # busted itself runs on LUA=; it starts skynet, which runs the services.
 skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
@@ -330,13 +336,13 @@ help: ## this table
 	  while IFS='|' read -r word does; do printf '  make %-11s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock bench nginx-test nginx-bench,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples load check meta rock bench nginx-test nginx-bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples skynet skynet-test skynet-bench check meta format install rock setup clean \
+        demo emulator examples load skynet skynet-test skynet-bench check meta format install rock setup clean \
         nginx-test nginx-bench \
         help FORCE
 .DELETE_ON_ERROR:

@@ -1,8 +1,9 @@
 --- run: what waiting costs a worker of nginx; `make nginx-bench` prints the
 --- tables, README.md tells what they mean.
 ---
---- SECONDS (4): of each row. RESTY_HTTP: lua-resty-http's folder.
---- WAYS, ROUNDS (1): for a closer look.
+--- RESTY_HTTP: a folder with lua-resty-http, and lua-resty-string, below lib.
+--- ROUNDS (1): of the rows under full load, interleaved; the middle is printed.
+--- ROW_SECONDS (4), WAYS ("ours sockets"), PARTS ("load pace"): a closer look.
 
 package.path = "lua/?.lua;?.lua;" .. package.path
 local socket = require "socket"
@@ -10,8 +11,9 @@ local server = require "spec.nginx.server"
 local upstream = require "spec.nginx.upstream"
 local load = require "spec.nginx.load"
 
-local SECONDS = tonumber(os.getenv("SECONDS") or 4)
+local SECONDS = tonumber(os.getenv("ROW_SECONDS") or 4)
 local ROUNDS = tonumber(os.getenv("ROUNDS") or 1)
+local PARTS = os.getenv("PARTS") or "load pace"
 local RESTY_HTTP = os.getenv("RESTY_HTTP")
 local CONNECTIONS = 64
 
@@ -39,7 +41,7 @@ end
 
 -- ---------------------------------------------------------------- far beyond use
 
---- Asks /ping, one after the other, until the pipe's command has ended.
+--- Asks /ping, one after the other, until then: sorted milliseconds.
 local function ping_until(port, ends)
   local ms = {}
   local c = assert(socket.connect("127.0.0.1", port))
@@ -166,7 +168,11 @@ local function print_at_pace(delay_ms)
   up:stop()
 end
 
-print_full_load(20)
-print_full_load(0)
-print_at_pace(20)
-print_at_pace(100)
+if PARTS:find "load" then
+  print_full_load(20)
+  print_full_load(0)
+end
+if PARTS:find "pace" then
+  print_at_pace(20)
+  print_at_pace(100)
+end

@@ -14,14 +14,12 @@
 local ngx = rawget(_G, "ngx")
 local found, semaphore = pcall(require, "ngx.semaphore")
 
--- An answer is seen late by about a twentieth of its age, at most by 5 ms.
--- Napping needs no clock. nginx cuts a nap below 1 ms to none at all.
+-- Until an answer usually comes, naps are long: up to this part of the shortest
+-- wait of late, which grows back by a part of each longer one. From then on an
+-- answer is seen late by about a twentieth of the time since. At most by 5 ms,
+-- always, and napping needs no clock. nginx cuts a nap below 1 ms to none at all.
+local USELESS, FORGETTING = 0.95, 1 / 32
 local SHORTEST_NAP_S, LONGEST_NAP_S, GROWTH = 0.001, 0.005, 1 / 20
-
--- Before answers usually come there is little use in looking often: naps are
--- long up to this part of the shortest wait of late, which grows back by a
--- part of each longer one.
-local USELESS, FORGETTING = 0.9, 1 / 32
 
 -- ngx.timer.at may say yes, and nginx then drop the timer with a line in its
 -- log (lua_max_running_timers). What has not begun after so long is asked for
@@ -111,8 +109,9 @@ local function look(client, mine)
 end
 
 local function next_nap(slept_s, shortest_s)
-  local nap = SHORTEST_NAP_S + slept_s * GROWTH
-  return math.min(math.max(nap, shortest_s * USELESS - slept_s), LONGEST_NAP_S)
+  local early_s = shortest_s * USELESS - slept_s
+  local nap = early_s > 0 and early_s or SHORTEST_NAP_S - early_s * GROWTH
+  return math.max(SHORTEST_NAP_S, math.min(nap, LONGEST_NAP_S))
 end
 
 -- ----------------------------------------------------------------- the courier
