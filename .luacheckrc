@@ -18,6 +18,7 @@ files["spec/nginx/**"] = { std = "ngx_lua+busted" }
 files["examples/**"] = { std = "max" }
 files["examples/love/**"] = { std = "max+love" }
 files["examples/openresty/**"] = { std = "ngx_lua" }
+files["bench/*.lua"] = { std = "max" }
 files["bench/nginx/ways.lua"] = { std = "ngx_lua" }
 files[".busted"] = { std = "max" }
 files["bench/nginx/**"] = { std = "ngx_lua" }

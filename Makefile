@@ -120,7 +120,21 @@ $(LOCALE):
 	@mkdir -p $(@D)
 	@localedef -i de_DE -f UTF-8 $(CURDIR)/$@ >/dev/null 2>&1 || mkdir -p $@
 
-specs-one: $(MODULE) $(LOCALE) $(B)/$(LUA)/skynet_host $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
+# What specs need of C: a fork, a look-up that hangs when it is preloaded, and
+# Lua states that close while the program goes on.
+SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so $(B)/$(LUA)/threads_host
+
+$(B)/$(LUA)/forker.so: $(SUPPORT)/forker.c $(B)/$(LUA)/flags
+	$(call SAY,HELP $@)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
+
+# Without a sanitizer: it stands before one in the program.
+$(B)/hanging_lookup.so: $(SUPPORT)/hanging_lookup.c
+	$(call SAY,HELP $@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c99 -D_GNU_SOURCE -fPIC $(WARN) $(CFLAGS) -shared -o $@ $< -ldl
+
+specs-one: $(MODULE) $(SPEC_HELP) $(LOCALE) $(B)/$(LUA)/skynet_host $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
 	@echo "== $(LUA)$(if $(SPECS_UNDER), $(SPECS_UNDER))"
 	@env AGORA_CHAT_BUILD=$(B) \
 	  $(if $(IN_HOST),,LOCPATH=$(CURDIR)/$(dir $(LOCALE))) $(RUN_ENV) $(RUN_UNDER) \
@@ -181,7 +195,8 @@ oom: $(MODULE) $(B)/$(LUA)/oom_host
 
 threads: $(MODULE) $(B)/$(LUA)/threads_host
 	@echo "== $(LUA), 8 states in 8 threads"
-	@env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
+	@$(WITH_EMULATOR) --set auto_users=true -- \
+	  env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
 
 # -------------------------------------------------------------------- nginx
 # A real nginx: Debian's with ngx_lua, or the OpenResty tree that OPENRESTY=
@@ -215,9 +230,49 @@ emulator: ## the emulator alone, until Ctrl-C (EMULATOR_ARGS="--port 8080")
 
 examples: ## every example against the emulator
 	$(SETUP) test
-	@+$(SUBMAKE) all
+	@+$(SUBMAKE) all $(if $(SKYNET),skynet)
 	@+$(SUBMAKE) LUA=luajit all
-	@sh $(SUPPORT)/examples.sh
+	@SKYNET='$(SKYNET)' sh $(SUPPORT)/examples.sh
+
+# ------------------------------------------------------------------ benches
+# Short, and each ends by itself; bench/README.md says what they print.
+BENCHES    ?= poll frame calls batch token
+BENCH_LUAS ?= lua5.4 luajit
+BENCH_LUA   = LUA_PATH='lua/?.lua;./?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' AGORA_CHAT_BUILD=$(B)
+
+bench: ## what calls, frames and polls cost, beside others (BENCHES="calls")
+	$(SETUP) test bench
+	@+for lua in $(BENCH_LUAS); do $(SUBMAKE) LUA=$$lua bench-build || exit 1; done
+	@+for name in $(BENCHES); do $(SUBMAKE) bench-$$name || exit 1; done
+
+bench-build: $(MODULE) $(B)/$(LUA)/bench_clock.so $(B)/floor
+
+# calls starts the other Luas itself.
+bench-calls bench-frame: bench-build
+	@env $(BENCH_LUA) $(LUA) bench/$(@:bench-%=%).lua $(BENCH_ARGS)
+
+bench-poll bench-batch bench-token:
+	@+for lua in $(BENCH_LUAS); do $(SUBMAKE) LUA=$$lua one-$(@:bench-%=%) || exit 1; done
+
+one-%: bench-build
+	@env $(BENCH_LUA) $(LUA) bench/$*.lua $(BENCH_ARGS)
+
+$(B)/floor: bench/floor.c $(B)/core/flags
+	$(call SAY,CC   $@)
+	$(Q)$(CC) $(filter-out -fPIC -fvisibility=hidden -MMD -MP,$(ALL_CFLAGS)) $(DEPS_CFLAGS) \
+	  -o $@ $< $(DEPS_LIBS)
+
+$(B)/$(LUA)/bench_clock.so: bench/clock.c $(B)/$(LUA)/flags
+	$(call SAY,CC   $@)
+	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
+
+.PHONY: bench bench-build bench-calls bench-frame bench-poll bench-batch bench-token
+
+# --------------------------------------------------------------- long runs
+load: ## long sweeps and 100,000 calls against the emulator, with bounds; minutes
+	$(SETUP) test
+	@+$(SUBMAKE) all
+	@env LUA_PATH='lua/?.lua;?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' $(LUA) spec/load/load.lua $(LOAD)
 
 # ------------------------------------------------------------------- skynet
 # skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
@@ -230,13 +285,16 @@ skynet: ## the module for skynet (SKYNET=tree), as build/skynet/agora_chat/core.
 	  { echo "SKYNET= must name a built skynet tree, such as ../skynet" >&2; exit 1; }
 	@+$(SUBMAKE) all B=build/skynet LUA=$(SKYNET_LUA) LUA_INCDIR='$(SKYNET)/3rd/lua'
 	@mkdir -p build/skynet/agora_chat
-	@cp build/skynet/$(SKYNET_LUA)/agora_chat/core.so build/skynet/agora_chat/core.so
+	@$(INSTALL) -m 755 build/skynet/$(SKYNET_LUA)/agora_chat/core.so build/skynet/agora_chat/core.so
 
 # busted itself runs on LUA=; it starts skynet, which runs the services.
 skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
 	$(SETUP) test
 	@+$(SUBMAKE) specs-one SPEC=spec/network/skynet_spec.lua \
 	  RUN_ENV="SKYNET='$(abspath $(SKYNET))'"
+
+skynet-bench: skynet $(MODULE) ## round trips and their price in skynet (SKYNET=tree)
+	@env $(HOST_PATH) SKYNET='$(abspath $(SKYNET))' $(LUA) spec/skynet/bench.lua
 
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
@@ -278,13 +336,13 @@ help: ## this table
 	  while IFS='|' read -r word does; do printf '  make %-11s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples check meta rock nginx-test nginx-bench,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples load check meta rock bench nginx-test nginx-bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
 FORCE:
 .PHONY: all libraries test specs specs-one gc asan tsan valgrind oom threads \
-        demo emulator examples skynet skynet-test check meta format install rock setup clean \
+        demo emulator examples load skynet skynet-test skynet-bench check meta format install rock setup clean \
         nginx-test nginx-bench \
         help FORCE
 .DELETE_ON_ERROR:

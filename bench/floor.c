@@ -104,6 +104,25 @@ static void check(const struct slot *s)
   cJSON_Delete(root);
 }
 
+static struct slot *finish(CURLMsg *message)
+{
+  CURL *easy = message->easy_handle;
+  char *data;
+  struct slot *s;
+  long status = 0;
+
+  if (message->data.result != CURLE_OK)
+    die(curl_easy_strerror(message->data.result));
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &data);
+  s = (struct slot *)(void *)data;
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  if (status != 200)
+    die("not 200");
+  curl_multi_remove_handle(multi, easy);
+  check(s);
+  return s;
+}
+
 static void run(long calls, int at_once)
 {
   long started = 0, done = 0;
@@ -112,7 +131,7 @@ static void run(long calls, int at_once)
 
   for (int i = 0; i < at_once && started < calls; i++)
     start(&slots[i], started++);
-  while (done < calls) {
+  for (;;) {
     CURLMsg *message;
     int count;
 
@@ -120,8 +139,17 @@ static void run(long calls, int at_once)
       timer_ms = -1;
       curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
-    count = epoll_wait(epoll_fd, events, 64, timer_ms == 0 ? 0 : (int)timer_ms);
-    if (count == 0 && timer_ms > 0)
+    while ((message = curl_multi_info_read(multi, &left))) {
+      struct slot *s = finish(message);
+
+      done++;
+      if (started < calls)
+        start(s, started++);
+    }
+    if (done == calls)
+      return;
+    count = epoll_wait(epoll_fd, events, 64, (int)timer_ms);
+    if (count == 0)
       timer_ms = 0;
     for (int i = 0; i < count; i++)
       curl_multi_socket_action(
@@ -129,24 +157,6 @@ static void run(long calls, int at_once)
           (events[i].events & EPOLLIN ? CURL_CSELECT_IN : 0) |
               (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0),
           &running);
-    while ((message = curl_multi_info_read(multi, &left))) {
-      char *data;
-      struct slot *s;
-      long status = 0;
-
-      if (message->data.result != CURLE_OK)
-        die(curl_easy_strerror(message->data.result));
-      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &data);
-      s = (struct slot *)(void *)data;
-      curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
-      if (status != 200)
-        die("not 200");
-      curl_multi_remove_handle(multi, s->easy);
-      check(s);
-      done++;
-      if (started < calls)
-        start(s, started++);
-    }
   }
 }
 

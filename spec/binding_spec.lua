@@ -787,27 +787,20 @@ describe("a client", function()
 end)
 
 describe("a client of a parent process", function()
-  local has_ffi, ffi = pcall(require, "ffi")
-  local in_child
+  local forker = require "forker"
 
-  if has_ffi then
-    ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
-    --- 0 when `check` holds in a forked child.
-    in_child = function(check)
-      local pid = ffi.C.fork()
-      if pid == 0 then
-        local ok, problem = pcall(check)
-        if not ok then io.stderr:write(tostring(problem), "\n") end
-        ffi.C._exit(ok and 0 or 1)
-      end
-      local status = ffi.new("int[1]")
-      ffi.C.waitpid(pid, status, 0)
-      return status[0]
+  --- 0 when `check` holds in a forked child.
+  local function in_child(check)
+    local pid = forker.fork()
+    if pid == 0 then
+      local ok, problem = pcall(check)
+      if not ok then io.stderr:write(tostring(problem), "\n") end
+      forker.leave(ok and 0 or 1)
     end
+    return forker.wait(pid)
   end
 
   it("says forked, but closes", function()
-    if not in_child then return pending("needs a fork") end
     local client = assert(new())
     assert(client:submit("offline_msg_count", nil, "alice"))
     local status = in_child(function()

@@ -208,7 +208,8 @@ describe("Easemob's own token", function()
   end)
 
   it("lives as long as the service says, or until a 401 when it does not", function()
-    for _, life in ipairs { "", ',"expires_in":0', ',"expires_in":1', ',"expires_in":9', ',"expires_in":"soon"', ',"expires_in":-5', ',"expires_in":1e300' } do
+    for _, life in ipairs { "", ',"expires_in":0', ',"expires_in":1', ',"expires_in":9',
+                            ',"expires_in":"soon"', ',"expires_in":-5', ',"expires_in":1e300' } do
       local client = easemob()
       ask(client)
       local request = fake.outgoing(client)

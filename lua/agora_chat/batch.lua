@@ -227,9 +227,8 @@ local function start_item(sweep, item)
     return
   end
   local client = sweep.client
-  local call = {
-    operation = sweep.operation, item = item, index = sweep.index, sweep = sweep, ended = call_ended,
-  }
+  local call = client:new_turn(sweep.operation)
+  call.item, call.index, call.sweep, call.ended = item, sweep.index, sweep, call_ended
   sweep.calls[call] = true           -- before: it may have ended when submit returns
   sweep.out = sweep.out + 1
   local ok, started, err = client:submit(call, sweep.opts, arguments_of(sweep, item))

@@ -115,8 +115,17 @@ function Client:report(value, traceback)
   io.stderr:write("agora_chat: a callback raised: ", traceback or (ok and text) or "(an error value)", "\n")
 end
 
-local function guarded(client, f)
-  local ok, failure = xpcall(f, trace)
+-- 5.1's xpcall passes no arguments on.
+local passes_on = select(2, xpcall(function(value) return value end, trace, true))
+
+local function guarded(client, f, ...)
+  local ok, failure
+  if passes_on then
+    ok, failure = xpcall(f, trace, ...)
+  else
+    local arguments, count = { ... }, select("#", ...)
+    ok, failure = xpcall(function() return f(unpack(arguments, 1, count)) end, trace)
+  end
   if ok then return true end
   if type(failure) ~= "table" then failure = { value = failure } end   -- out of memory
   client:report(failure.value, failure.traceback)
@@ -195,6 +204,14 @@ end
 
 -- -------------------------------------------------------------------- asking
 
+--- The nils make room for what comes later: a table that grows is built again.
+local function new_call(client, operation, callback, data, sole)
+  return setmetatable({
+    operation = operation, client = client, callback = callback, data = data, sole = sole,
+    id = nil, done = nil, result = nil,
+  }, Call)
+end
+
 --- Gives a call to the core. Like a pcall: false and a sentence for wrong
 --- types; true, nil, err when nothing was accepted; true, call.
 function Client:submit(call, opts, ...)
@@ -202,25 +219,31 @@ function Client:submit(call, opts, ...)
   local ok, id, err = pcall(self.core.submit, self.core, call.operation, opts, ...)
   if not ok then return false, id end
   if not id then return true, nil, err end
-  call.id, call.client = id, self
-  self.calls[id] = setmetatable(call, Call)
+  call.id = id
+  self.calls[id] = call
   kick(self, call)
   return true, call
 end
 
 local function perform(client, operation, count, ...)
   check_client(client, operation, 3)
-  local arguments, given = { ... }, select("#", ...)
+  local given, opts = select("#", ...), nil
   if given > count + 1 then
     error(("%s takes %d arguments and options, got %d"):format(operation, count, given), 3)
   end
-  local opts = arguments[count + 1]
-  check_options(opts, 3)
+  if given > count then
+    opts = select(count + 1, ...)
+    check_options(opts, 3)
+  end
   if client.closed then return nil, closed_error(operation) end
-  local call = { operation = operation, sole = true }
+  local call = new_call(client, operation, nil, nil, true)
   local ok, err = admit(client, call)
   if not ok then return nil, err end
-  ok, err = at_level(3, client:submit(call, opts, unpack(arguments, 1, count)))
+  if opts == nil then
+    ok, err = at_level(3, client:submit(call, nil, ...))
+  else
+    ok, err = at_level(3, client:submit(call, opts, unpack({ ... }, 1, count)))
+  end
   if not ok then return nil, err end
   return await(call)
 end
@@ -267,7 +290,7 @@ function Client:start(operation, arguments, callback, opts)
   end
   check_options(opts, 2)
   if self.closed then return nil, closed_error(operation) end
-  local call = { operation = operation, callback = callback, data = opts and opts.data }
+  local call = new_call(self, operation, callback, opts and opts.data)
   if callback then
     local ok, err = admit(self, call)
     if not ok then return nil, err end
@@ -280,7 +303,7 @@ end
 --- `done` and passes it to client:wake_later. Never submitted.
 ---@return agora_chat.Call
 function Client:new_turn(operation)
-  return setmetatable({ operation = operation, client = self }, Call)
+  return new_call(self, operation)
 end
 
 --- May one wait here, with this client? nil, err: no.
@@ -340,6 +363,12 @@ local function wake_waiters(client)
   end
 end
 
+local function hand_out(client, max)
+  local count = take_ended(client, max)
+  wake_waiters(client)
+  return count
+end
+
 --- Takes ended calls (at most `max`), marks them done, wakes who waits for
 --- them. Runs no callback. Returns how many.
 ---@param max? integer
@@ -349,9 +378,7 @@ function Client:collect(max)
   if self.closed then return nil, closed_error() end
   local ready, err = self.core:poll(0)
   if not ready then return nil, err end
-  local count = take_ended(self, max)
-  wake_waiters(self)
-  return count
+  return hand_out(self, max)
 end
 
 --- Runs the callback of an ended call, once. For loops' `spawn`.
@@ -359,8 +386,7 @@ end
 function Client:call_back(call)
   if call.called then return end
   call.called = true
-  local callback, result, err, data = call.callback, call.result, call.err, call.data
-  guarded(self, function() return callback(result, err, data) end)   -- 5.1's xpcall passes no arguments
+  guarded(self, call.callback, call.result, call.err, call.data)
 end
 
 --- Code of the program's runs where its world lets it wait.
@@ -450,6 +476,13 @@ local function check_number(value, what, level)
   end
 end
 
+--- What comes after a collect.
+local function after(client, max)
+  if not client.closed then serve_token(client) end
+  if not client.closed then run_due(client, max) end
+  if not client.closed then tell_events(client) end
+end
+
 --- Does what is due without waiting; at most `max` ends. Returns how many.
 --- Whatever callbacks raise goes to on_error, nothing of it comes out here.
 ---@param max? integer
@@ -462,9 +495,7 @@ function Client:tick(max)
   if self.closed then return count end
   local taken, err = self:collect(max and max - count)
   if not taken then return nil, err end
-  if not self.closed then serve_token(self) end
-  if not self.closed then run_due(self, max and max - count) end
-  if not self.closed then tell_events(self) end
+  after(self, max and max - count)
   return count + taken
 end
 
@@ -477,12 +508,15 @@ function Client:poll(ms)
   if ms == nil then ms = 0 end
   check_number(ms, "poll: ms", 2)
   if self.closed then return nil, closed_error() end
-  if fifo.count(self.due) > 0 then ms = 0 end
+  if fifo.count(self.due) > 0 then
+    local count, err = self:tick()
+    return count, err
+  end
   local ready, err = self.core:poll(ms)
   if not ready then return nil, err end
-  local count
-  count, err = self:tick()
-  return count, err
+  local count = hand_out(self)
+  after(self)
+  return count
 end
 
 --- Calls accepted and not yet ended; one whose callback has still to run counts.

@@ -5,32 +5,37 @@ local has_luasocket, luasocket = pcall(require, "socket")
 
 local ports = {}
 
--- A port nobody listens on: bound once to be sure that it was free.
+-- Sockets that only hold their port.
+local function keep(server, sock)
+  server.kept = server.kept or {}
+  server.kept[#server.kept + 1] = sock
+end
+
+local function bound()
+  local sock = luasocket.tcp4 and luasocket.tcp4() or luasocket.tcp()
+  assert(sock:bind("127.0.0.1", 0))
+  return sock, select(2, sock:getsockname())
+end
+
+-- A port nobody listens on, and that nobody else is given meanwhile.
 local function closed_port(server)
-  local l = assert(server:listen("closed", "127.0.0.1", 0, function() end))
-  local sock = l.sock
-  l.sock, l.quiet = nil, true
-  for i, other in ipairs(server.listeners) do
-    if other == l then table.remove(server.listeners, i) break end
-  end
-  sock:close()
-  return l.port
+  local sock, port = bound()
+  keep(server, sock)
+  return port
 end
 
 -- A listener that never accepts and whose queue is full: Linux then drops
 -- every SYN, and who connects hears nothing. cqueues has no name for the
 -- length of the queue, so this one needs LuaSocket.
 local function full_port(server)
-  local l = luasocket.tcp4 and luasocket.tcp4() or luasocket.tcp()
-  assert(l:bind("127.0.0.1", 0))
-  assert(l:listen(0))
-  local _, port = l:getsockname()
-  server.kept = { l }
+  local sock, port = bound()
+  assert(sock:listen(0))
+  keep(server, sock)
   for _ = 1, 4 do
     local c = luasocket.tcp()
     c:settimeout(0)
     c:connect("127.0.0.1", port)
-    server.kept[#server.kept + 1] = c
+    keep(server, c)
   end
   return port
 end
@@ -54,7 +59,6 @@ function ports.open(server, say)
   local function open(kind, handler)
     tell(kind, assert(server:listen(kind, "127.0.0.1", 0, handler)).port)
   end
-  tell("closed", closed_port(server))
   open("accept_fin", function(conn) conn:end_output() end)
   open("accept_rst", function(conn) conn:reset() end)
   -- Neither reads nor answers: the kernel alone takes what is sent.
@@ -65,7 +69,10 @@ function ports.open(server, say)
       server:serve(conn)
     end)
   end
-  if has_luasocket then tell("backlog_full", full_port(server)) end
+  if has_luasocket then
+    tell("closed", closed_port(server))
+    tell("backlog_full", full_port(server))
+  end
 end
 
 return ports

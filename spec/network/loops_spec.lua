@@ -412,6 +412,7 @@ worlds.each(function(world)
     it("hears of a deadline that is sooner than the one it sleeps for", function()
       local client = new()
       world.run(function()
+        assert(client:offline_msg_count "alice")            -- connected: no timers of that any more
         local long = client:start("offline_msg_count", { "f.E03.400" })
         if world.side_by_side then world.go(function() long:wait() end) end
         assert(new():offline_msg_count "alice")             -- the loop sleeps now, for the long one

@@ -1,8 +1,16 @@
 -- What the skynet adapter does in a real skynet, and what the module does in the
 -- one moment that real skynet seldom reaches.
+local socket = require "socket"
 local emulator = require "spec.emulator.client"
 local world = require "spec.skynet.world"
 local checks = require "spec.skynet.checks"
+
+local function free_port()
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local _, port = listener:getsockname()
+  listener:close()
+  return port
+end
 
 local build = os.getenv "AGORA_CHAT_BUILD" or "build"
 local lua = rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
@@ -45,8 +53,13 @@ describe("skynet", function()
     }
   end
 
+  local missing = world.missing()
+  if missing then
+    it("runs real services", function() pending(missing) end)
+    return
+  end
+
   lazy_setup(function()
-    if world.missing() then return end
     e = emulator.start()
     e:many_users { prefix = "u", first = 1, count = 100 }
     e:user("slow", { count = 7 })
@@ -65,17 +78,27 @@ describe("skynet", function()
 
       for _, check in ipairs(checks) do
         it(check.name, function()
-          local missing = world.missing()
-          if missing then
-            pending(missing)
-            return
-          end
           said = said or world.run("contract", env(name))
           local why = said.FAIL[check.name]
           if not why and not said.ok[check.name] then why = "it was not run:\n" .. said.text end
           assert.is_nil(why)
         end)
       end
+
+      -- AC_ROUNDS=30: 3,000 of them, and the figures are printed.
+      it("ends 600 services with calls under way, and nothing of them is left", function()
+        local settings = env(name)
+        settings.AC_PORT = free_port()
+        local ended = world.run("endings", settings, 120)
+        if os.getenv "AC_ROUNDS" then print(("\n%s: %s"):format(name, ended.figure.endings)) end
+        local text = ("%s\n%s"):format(ended.figure.endings, ended.text)
+        for _, check in ipairs {
+          "no thread and no descriptor is left", "no memory is left", "other services' sockets stay usable",
+        } do
+          assert.is_nil(ended.FAIL[check])
+          assert(ended.ok[check], text)
+        end
+      end)
     end)
   end
 end)

@@ -9,7 +9,7 @@ client:start("offline_msg_count", { "u5" }, function(res) later = res end)
 
 skynet.start(function()
   skynet.dispatch("lua", function(_, _, what)
-    while what == "later" and not later do skynet.sleep(1) end
+    while what == "later" and client:pending() > 0 do skynet.sleep(1) end
     skynet.ret(skynet.pack(what == "top" and at_top or later))
   end)
 end)

@@ -7,7 +7,8 @@
 set -u
 passed=0 failed=0 skipped=0
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+said=$(mktemp)
+trap 'rm -f "$log" "$said"' EXIT
 
 # run NAME COMMAND ...
 run() {
@@ -43,6 +44,25 @@ for example in examples/*.lua; do
     run "$example" lua5.4 "$example" $(sed -n '1,5s/^-- arguments: *//p' "$example")
   fi
 done
+
+# LÖVE brings LuaJIT, and a window that is not wanted here.
+if command -v love >/dev/null 2>&1; then
+  # shellcheck disable=SC2016
+  run examples/love sh -c 'env -u MAKEFLAGS make -s LUA=luajit all &&
+    LUA_CPATH="${AGORA_CHAT_BUILD:-build}/luajit/?.so;;" \
+    AGORA_CHAT_SECONDS=1 AGORA_CHAT_HEADLESS=1 love examples/love'
+else
+  skip examples/love love
+fi
+
+# skynet has its own Lua; SKYNET= names its tree (make examples SKYNET=tree).
+if [ -x "${SKYNET:-}/skynet" ]; then
+  # shellcheck disable=SC2016
+  run examples/skynet sh -c '"$SKYNET/skynet" examples/skynet/config | tee "$1" &&
+    grep -q "^an error: .*is_error true" "$1"' - "$said"
+else
+  skip examples/skynet "SKYNET= that names a built tree"
+fi
 
 if [ -n "${OPENRESTY:-}" ] ||
     [ -e /usr/share/nginx/modules/ngx_http_lua_module.so ]; then

@@ -5,6 +5,7 @@
 #   test       build, and what the specs need on every Lua
 #   check      what `make check` needs besides
 #   valgrind   what its name says
+#   bench      what `make bench` compares with
 #   nginx      what `make nginx-test` and `make nginx-bench` need
 #
 # Silent when nothing is missing, and then no network is asked. As root on
@@ -23,6 +24,7 @@ test="$build"' lua5.1 liblua5.1-0-dev luajit2|luajit
   lua-busted lua-luv lua-socket lua-cjson locales'
 check='lua-check luarocks clang lua5.3 liblua5.3-dev binutils'
 valgrind='valgrind'
+bench='nginx lua-http lua-socket lua-cjson openssl'
 nginx='nginx libnginx-mod-http-lua lua-resty-core lua-cjson wrk curl'
 
 wanted=
@@ -33,6 +35,7 @@ for set in "${@:-build}"; do
     check) wanted="$wanted $check" ;;
     valgrind) wanted="$wanted $valgrind" ;;
     nginx) wanted="$wanted $nginx" ;;
+    bench) wanted="$wanted $bench" ;;
     *) echo "setup: no set '$set'" >&2; exit 2 ;;
   esac
 done

@@ -10,19 +10,20 @@ local client = assert(core.new({
 }, true))
 assert(client:wake_skynet(7, 230))
 for _ = 1, 3 do assert(client:submit("offline_msg_count", nil, "alice")) end
+
+local nosy
 if ... == "nosy" then
   -- Finalizers run last made first: this one closes the client before its own does.
-  local nosy = { client = client }
   local function close()
-    nosy.client:close()
-    local id, _, err = nosy.client:next_done()
-    assert(id and err.kind == "network" or id and err.kind == "closed", "no end")
+    client:close()
+    local id, _, err = client:next_done()
+    assert(id and (err.kind == "network" or err.kind == "closed"))
   end
   if rawget(_G, "newproxy") then
-    KEPT = newproxy(true)
-    getmetatable(KEPT).__gc = close
+    nosy = newproxy(true)
+    getmetatable(nosy).__gc = close
   else
-    KEPT = setmetatable(nosy, { __gc = close })
+    nosy = setmetatable({}, { __gc = close })
   end
 end
-KEPT_CLIENT = client
+return { client, nosy }                    -- skynet_host keeps it

@@ -21,6 +21,7 @@ done
 app_id=970ca35de60c44645bbae8a215061b33
 app_certificate=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 dir=$(mktemp -d)
+: >"$dir/out" # there before the first look at it
 # --parent: it ends with this script, even when this script is killed.
 # shellcheck disable=SC2086
 lua5.4 spec/emulator/main.lua --parent $$ --tls --dir "$dir" \

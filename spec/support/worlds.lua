@@ -23,7 +23,7 @@ local worlds = {}
 worlds.is_puc_51 = _VERSION == "Lua 5.1" and rawget(_G, "jit") == nil
 
 local APP_ID = "970ca35de60c44645bbae8a215061b33"
-local PATIENCE_S = 30              -- then a world that does not come to rest is an error
+local PATIENCE_S = 20              -- then a world that does not come to rest is an error
 
 -- ------------------------------------------------------------ what all share
 
@@ -148,7 +148,7 @@ kinds.luv = {
     guard:unref()
     uv.run()
     guard:close()
-    uv.run()
+    uv.run "nowait"
     if late then error("this world did not come to rest", 0) end
   end,
 }
@@ -184,11 +184,12 @@ local function new_world(kind, threaded)
   function world.run(f)
     self.problem = nil
     local ended = false
-    world.go(function()
+    self.task = world.go(function()      -- held: where a frame ticks, nobody else holds a task
       f()
       ended = true
     end)
     world.rest()
+    self.task = nil
     if not ended then error("the task did not end", 2) end
   end
 

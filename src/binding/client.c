@@ -12,7 +12,6 @@
 #include "request.h"
 #include "skynet.h"
 
-#define DEFAULT_MAX_PAUSE_MS 300000
 #define MAX_TTL_S 315360000.0 /* ten years */
 
 /* A number that stands for milliseconds to wait: rounded up, so that a wait of
@@ -142,7 +141,6 @@ static int client_submit(lua_State *L)
 
   memset(&options, 0, sizeof options);
   options.envelope = box->envelope;
-  options.max_pause_ms = DEFAULT_MAX_PAUSE_MS;
   if (!lua_isnoneornil(L, 3)) {
     check_table(L, 3, operation, "its options");
     kind = ac_call_options_read(L, 3, &options, &err);
@@ -436,8 +434,10 @@ static ac_kind start(struct ac_box *box, struct ac_options *options,
     box->runner = ac_runner_new(&options->runner, err);
     kind = box->runner ? AC_OK : err->kind;
   }
-  if (options->certificate_file)
+  if (options->certificate_file) {
+    options->runner.client.credentials.app_certificate = NULL;
     ac_wipe(certificate, sizeof certificate);
+  }
   return kind;
 }
 

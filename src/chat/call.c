@@ -13,10 +13,12 @@ const char *const ac_phase_names[AC_PHASES] = {"dns", "connect", "tls",
 
 struct ac_call *ac_call_new(void)
 {
-  struct ac_call *call = calloc(1, sizeof *call);
+  struct ac_call *call = malloc(sizeof *call);
 
   if (!call)
     return NULL;
+  memset(call, 0, offsetof(struct ac_call, error)); /* its texts are long */
+  call->result = NULL;
   ac_list_init(&call->link);
   call->alarm_ms = INT64_MAX;
   ac_buffer_init(&call->reply.body, AC_MAX_BODY_BYTES);

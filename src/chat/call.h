@@ -75,7 +75,8 @@ struct ac_call {
   int max_attempts;           /* 0: the client's */
   int batch;                  /* comes after single calls; its deadline starts
                                  when it gets its turn */
-  int64_t max_pause_ms;       /* batch: how long an outage may hold it */
+  int64_t max_pause_ms;       /* batch: how long an outage may hold it; 0:
+                                 300000 */
 
   /* -- the brain's -- */
   int64_t id;

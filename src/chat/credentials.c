@@ -340,7 +340,7 @@ static void hide(char *text, const char *secret)
   size_t least = length < HIDE_FROM_BYTES ? length : HIDE_FROM_BYTES;
   char *to = text;
 
-  if (length < SHORTEST_SECRET_BYTES) /* it would hide half of every sentence */
+  if (length < SHORTEST_SECRET_BYTES) /* it would hide half of all sentences */
     return;
   while (*text) {
     size_t same = 0;

@@ -83,6 +83,4 @@ void ac_outcome_result(struct ac_call *call)
     build(call, envelope);
   if (call->error.kind != AC_OK)
     call->error.http_status = 200;
-  if (strcmp(call->error.code, "truncated") == 0)
-    call->error.retryable = 1; /* the next answer may be whole */
 }

@@ -157,9 +157,8 @@ static void retry(struct ac_client *c, struct ac_call *call,
   else if (is_to_blame(c, call))
     call->faults++;
   ac_retry_limit(&c->policy, given);
-  wait_ms =
-      ac_retry_wait_ms(&c->policy, what, call->faults, call->throttled,
-                       call->error.retry_after_ms, &c->random);
+  wait_ms = ac_retry_wait_ms(&c->policy, what, call->faults, call->throttled,
+                             call->error.retry_after_ms, &c->random);
   if (wait_ms < 0 || ac_later(now_ms, wait_ms) >= call->deadline_ms ||
       (c->outage.down && call->deadline_ms < c->outage.next_try_ms))
     ac_queue_finish(c, call, now_ms);
@@ -199,7 +198,6 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
     ac_queue_note_failure(c, call, now_ms);
   else if (call->reply.http_status != 0)
     ac_queue_note_answer(c, now_ms);
-  ac_outage_forget(&c->outage, call->id);
   if (call->error.kind == AC_ERR_BAD_RESPONSE &&
       strcmp(call->error.code, "id_mismatch") == 0)
     call->distrust = 1;

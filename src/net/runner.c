@@ -3,15 +3,15 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "../base/forks.h"
 #include "../base/list.h"
 #include "engine.h"
 #include "io_thread.h"
 
 struct ac_runner {
   enum ac_runner_mode mode;
-  pid_t pid;
+  unsigned forks;               /* of this process, when it was made */
   int closed;
   struct ac_io_thread *io;      /* threaded: all that follows is unused */
 
@@ -35,13 +35,14 @@ static struct ac_runner *new_inline(const struct ac_runner_config *config,
   struct ac_runner *r = calloc(1, sizeof *r);
   struct ac_engine_config engine;
 
-  if (!r) {
+  if (!r || !ac_forks_watch()) {
+    free(r);
     ac_error_set(err, AC_ERR_MEMORY, "no memory for a client");
     return NULL;
   }
   ac_list_init(&r->done);
   r->mode = config->mode == AC_RUNNER_MANUAL ? AC_RUNNER_MANUAL : AC_RUNNER_INLINE;
-  r->pid = getpid();
+  r->forks = ac_forks();
   r->clock = config->clock;
   r->wall_told_ms = -1;
   r->client = ac_client_new(&config->client, ac_clock_ms(&r->clock),
@@ -88,7 +89,7 @@ struct ac_runner *ac_runner_new(const struct ac_runner_config *config,
   }
   ac_list_init(&r->done);
   r->mode = AC_RUNNER_THREADED;
-  r->pid = inner->pid;
+  r->forks = inner->forks;
   r->io = ac_io_thread_new(inner, config, err);
   if (!r->io) {
     ac_runner_free(inner);
@@ -100,7 +101,7 @@ struct ac_runner *ac_runner_new(const struct ac_runner_config *config,
 
 int ac_runner_forked(const struct ac_runner *r)
 {
-  return getpid() != r->pid;
+  return ac_forks() != r->forks;
 }
 
 static int64_t now_ms(const struct ac_runner *r)

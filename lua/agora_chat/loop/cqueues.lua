@@ -82,8 +82,10 @@ function loop.wake(_, call)
 end
 
 --- The descriptor is still open. cqueues has to hear of its end before: else the
---- next descriptor of the same number never becomes readable.
+--- next descriptor of the same number never becomes readable. Not in a forked
+--- child: its controllers share what they watch with the parent's.
 function loop.detach(client)
+  if client.core:forked() then return end
   cqueues.cancel(client.pollable.pollfd)
   client.kick:signal()
 end

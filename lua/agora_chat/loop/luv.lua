@@ -69,8 +69,9 @@ function loop.wait(client, call)
   while not call.done and client:pending() do uv.run "once" end      -- nil: closed or forked
 end
 
+--- Not in a forked child: its loop shares what it watches with the parent's.
 function loop.detach(client)
-  unwatch(client)
+  if not client.core:forked() then unwatch(client) end
 end
 
 return loop

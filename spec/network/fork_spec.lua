@@ -1,0 +1,130 @@
+--- A client made before a fork is the parent's: the child cannot use it, and
+--- whatever the child does leaves the parent's connections alone.
+local agora_chat = require "agora_chat"
+local emulator = require "spec.emulator.client"
+local forker = require "forker"
+local socket = require "socket"
+local worlds = require "spec.support.worlds"
+
+local e
+
+setup(function() e = emulator.start { tls = true } end)
+teardown(function() e:stop() end)
+before_each(function() e:reset() end)
+
+--- Runs `check` in a forked child; raises here when it raised there.
+local function in_child(check)
+  local pid = forker.fork()
+  if pid == 0 then
+    local ok, problem = pcall(check)
+    if not ok then io.stderr:write(tostring(problem), "\n") end
+    forker.leave(ok and 0 or 1)
+  end
+  assert.equal(0, forker.wait(pid))
+end
+
+local function interpreter()
+  local i = 0
+  while arg[i - 1] do i = i - 1 end
+  return arg[i]
+end
+
+--- What spec/support/fork_program.lua printed.
+local function run_program(...)
+  local words = { interpreter(), "spec/support/fork_program.lua", ... }
+  for i, word in ipairs(words) do words[i] = "'" .. word .. "'" end
+  -- A child leaves behind what is the parent's: not to be called a leak.
+  local options = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0"
+  local pipe = io.popen(("LUA_PATH='%s' LUA_CPATH='%s' ASAN_OPTIONS='%s' %s 2>&1")
+    :format(package.path, package.cpath, options, table.concat(words, " ")))
+  local text = pipe:read("*a")
+  pipe:close()
+  return (text:gsub("%s+$", ""))
+end
+
+for _, threaded in ipairs { false, true } do
+  local name = threaded and "threaded" or "inline"
+
+  describe("a client of the parent's, " .. name, function()
+    local client
+
+    before_each(function()
+      client = assert(agora_chat.new {
+        base_url = e.tls_url, ca_file = e.ca_file, app_id = "an-app", credentials = { token = "t" },
+        threaded = threaded, max_attempts = 1, rate_per_s = false,
+      })
+    end)
+    after_each(function() client:close() end)
+
+    it("says forked from every method but close", function()
+      assert(client:offline_msg_count "alice")
+      local call = assert(client:start("offline_msg_count", { "f.E03.300" }))
+      client:poll(0)
+      in_child(function()
+        local methods = {
+          offline_msg_count = { "alice" },
+          offline_msg_status = { "alice", "1" },
+          request = { { method = "GET", path = { "users" } } },
+          start = { "offline_msg_count", { "alice" } },
+          batch = { "offline_msg_count", { "alice" } },
+          each = { "offline_msg_count", { "alice" } },
+          may_wait = {}, tick = {}, collect = {}, poll = { 10 }, pending = {}, fd = {}, due_in_ms = {},
+          set_token = { "another" }, stats = {},
+        }
+        for method, arguments in pairs(methods) do
+          local value, err = client[method](client, arguments[1], arguments[2])
+          assert(value == nil and err.kind == "forked", method)
+        end
+        local value, err = call:wait()
+        assert(value == nil and err.kind == "forked")
+        call:cancel()
+        client:close()
+        assert(client.closed)
+      end)
+      assert.equal(7, call:wait().count)               -- also the call that was under way
+      assert.equal(2, client:offline_msg_count("alice").count)
+      assert.equal(1, client:stats().connections)
+    end)
+
+    it("is usable in the child when the child makes its own", function()
+      assert(client:offline_msg_count "alice")
+      in_child(function()
+        local own = assert(agora_chat.new {
+          base_url = e.url, app_id = "an-app", credentials = { token = "t" },
+        })
+        assert(own:offline_msg_count("alice").count == 2)
+        own:close()
+      end)
+      assert.equal(2, client:offline_msg_count("alice").count)
+      assert.equal(1, client:stats().connections)
+    end)
+
+    for _, how in ipairs { "close", "end", "exit", "collect" } do
+      it("keeps its connection when the child comes to its end by: " .. how, function()
+        assert.equal("child 0, count 2, connections 1", run_program(e.tls_url, e.ca_file, name, how))
+        local requests = e:log()
+        assert.equal(2, #requests)                     -- none of them the child's
+        assert.equal(requests[1].connection, requests[2].connection)
+      end)
+    end
+  end)
+end
+
+worlds.each(function(world)
+  if world.kind ~= "cqueues" and world.kind ~= "luv" then return end
+
+  it("still hears of its calls when the child has closed the client: " .. world.name, function()
+    local client = world.client { base_url = e.url }
+    local res
+    world.run(function()
+      world.go(function() res = assert(client:offline_msg_count "f.E03.300") end)
+      assert(client:offline_msg_count "alice")
+      local from = socket.gettime()
+      in_child(function() client:close() end)
+      assert(socket.gettime() - from < 10)
+    end)
+    assert.equal(7, res.count)
+    client:close()
+    world.rest()
+  end)
+end)
