@@ -356,7 +356,9 @@ function harness.section(emulator_options, rows)
     -- What is there once and for all counts as well: our connection to its
     -- control port, the thread that a sanitizer starts with the first one.
     e:reset()
-    harness.client(e, { threaded = true }):close()
+    local first = harness.client(e, { threaded = true })
+    harness.all(first, { "alice" })
+    first:close()
     harness.pause(0.05)
     before = { harness.descriptors(), harness.threads() }
     outcomes = begin(rows, e, clients)
