@@ -201,13 +201,9 @@ threads: $(MODULE) $(B)/$(LUA)/threads_host
 # -------------------------------------------------------------------- nginx
 # A real nginx: Debian's with ngx_lua, or the OpenResty tree that OPENRESTY=
 # names. busted runs in Lua 5.4 and drives it; the module inside is LuaJIT's.
-$(B)/spec/slow_lookup.so: $(SUPPORT)/slow_lookup.c
-	@mkdir -p $(@D)
-	$(Q)$(CC) -shared -fPIC $(WARN) $(CFLAGS) -o $@ $< -ldl
-
 nginx-test: ## specs inside a real nginx, under load (OPENRESTY=tree for another)
 	$(SETUP) test nginx
-	@+$(SUBMAKE) LUA=luajit all $(B)/spec/slow_lookup.so
+	@+$(SUBMAKE) LUA=luajit all $(B)/hanging_lookup.so
 	@+$(SUBMAKE) LUA=lua5.4 all
 	@env AGORA_CHAT_BUILD=$(B) lua5.4 $(BUSTED) --run nginx $(BUSTED_ARGS) $(SPEC)
 

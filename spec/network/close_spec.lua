@@ -92,14 +92,16 @@ for _, kind in ipairs { "inline", "threaded" } do
 end
 
 describe("a Lua state that is closed while a look-up hangs", function()
-  -- The module and libcurl must stay: the look-up's thread returns into them.
+  -- The module and libcurl must stay: the look-up's thread returns into them. (TSan sees races between
+  -- threads that load and unload modules: it does not know the loader's lock. Here only a crash counts.)
   for _, kind in ipairs { "inline", "threaded" } do
     it("leaves nothing behind that could crash later, " .. kind, function()
       local lua = jit and "luajit" or _VERSION:lower():gsub(" ", "")
       local began = os.tmpname()
       os.remove(began)
       local pipe = io.popen(("env LUA_PATH='%s' LUA_CPATH='%s' HANGING_LOOKUP_BEGAN='%s' HANGING_LOOKUP_MS=400"
-        .. " CLIENT_KIND=%s LD_PRELOAD='%s' ASAN_OPTIONS='%s' %s/%s/threads_host spec/support/unload_chunk.lua 2 2>&1;"
+        .. " CLIENT_KIND=%s LD_PRELOAD='%s' TSAN_OPTIONS=report_bugs=0 ASAN_OPTIONS='%s'"
+        .. " %s/%s/threads_host spec/support/unload_chunk.lua 2 2>&1;"
         .. " echo status $?"):format(package.path, package.cpath, began, kind, HANGING,
           (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0", BUILD, lua))
       local text = pipe:read("*a")

@@ -101,14 +101,14 @@ describe("the end of a worker", function()
     w.emulator:silent(20000)
     return w
   end
-  local function slow_lookup()
+  local function hanging_lookup()
     return world.start {
-      url = "http://nobody.slow.test:1", client = "allow_http = true, timeout_ms = 2000, max_attempts = 1,",
-      env = "SLOW_LOOKUP_MS=20000 LD_PRELOAD=$PWD/build/spec/slow_lookup.so",
+      url = "http://hang.example:1", client = "allow_http = true, timeout_ms = 2000, max_attempts = 1,",
+      env = "HANGING_LOOKUP_MS=20000 LD_PRELOAD=$PWD/build/hanging_lookup.so",
     }
   end
 
-  for name, start in pairs { ["a transfer that hangs"] = silent, ["a name lookup that hangs"] = slow_lookup } do
+  for name, start in pairs { ["a transfer that hangs"] = silent, ["a name lookup that hangs"] = hanging_lookup } do
     it("quit waits for " .. name .. ", but not beyond its deadline", function()
       local w = start()
       finally(function() w:stop() end)

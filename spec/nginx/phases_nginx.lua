@@ -113,6 +113,32 @@ describe("waiting", function()
   end)
 end)
 
+describe("a client without an I/O thread (threaded = false)", function()
+  it("works too, in the worker's own thread", function()
+    local w = world.start { client = "threaded = false," }
+    finally(function() w:stop() end)
+    assert.same({ 200, "2\n" }, { w:get "/count?user=alice" })
+    assert.equal("1", tostring(server.holdings(w:workers()[1]).threads))
+  end)
+end)
+
+describe("below a C function", function()
+  it("raises as nginx's own functions do, and the call is given up", function()
+    local w = world.start { locations = [[
+      location = /gsub { content_by_lua_block {
+        local ok, why = pcall(string.gsub, "x", "x", function() chat:offline_msg_count "f.E04.3000" end)
+        ngx.say(tostring(ok), " ", why)
+      } }
+    ]] }
+    finally(function() w:stop() end)
+    assert.matches("^false .*attempt to yield across C%-call boundary", select(2, w:get "/gsub"))
+    assert.is_true(server.eventually(2, function()
+      w:get "/count?user=alice"
+      return w:facts().calls == 0
+    end))
+  end)
+end)
+
 describe("waiting in ssl_certificate_by_lua", function()
   it("works, and shows in the handshake", function()
     local tls = require "spec.nginx.tls"

@@ -13,11 +13,21 @@
 typedef int (*getaddrinfo_fn)(const char *, const char *,
                               const struct addrinfo *, struct addrinfo **);
 
+static const char *began;
+static long ms = 10000;
+
+/* At load: nginx takes the environment away from its workers. */
+__attribute__((constructor)) static void read_environment(void)
+{
+  const char *given = getenv("HANGING_LOOKUP_MS");
+
+  began = getenv("HANGING_LOOKUP_BEGAN");
+  if (given)
+    ms = atol(given);
+}
+
 static void hang(void)
 {
-  const char *began = getenv("HANGING_LOOKUP_BEGAN");
-  const char *given = getenv("HANGING_LOOKUP_MS");
-  long ms = given ? atol(given) : 10000;
   struct timespec time = {ms / 1000, ms % 1000 * 1000000};
   int fd = began ? open(began, O_CREAT | O_WRONLY, 0600) : -1;
 

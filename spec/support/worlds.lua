@@ -141,6 +141,7 @@ kinds.luv = {
   rest = function()
     local uv = require "luv"
     local guard, late = uv.new_timer(), false
+    uv.update_time()          -- the loop's idea of now may be as old as its last run
     guard:start(PATIENCE_S * 1000, 0, function()
       late = true
       uv.stop()
