@@ -195,7 +195,7 @@ oom: $(MODULE) $(B)/$(LUA)/oom_host
 
 threads: $(MODULE) $(B)/$(LUA)/threads_host
 	@echo "== $(LUA), 8 states in 8 threads"
-	@$(WITH_EMULATOR) --set auto_users=true -- \
+	@$(WITH_EMULATOR) --set auto_users=true --set auth=any -- \
 	  env $(HOST_PATH) $(TSAN_ENV) $(B)/$(LUA)/threads_host $(SUPPORT)/threads_chunk.lua 8
 
 # -------------------------------------------------------------------- nginx

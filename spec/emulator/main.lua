@@ -75,7 +75,7 @@ local function read_options(list)
   settings.app_id = options.app_id
   if options.app_certificate then
     settings.app_certificate = options.app_certificate
-    settings.auth = "007"
+    settings.auth = settings.auth or "007"
   end
   options.settings = settings
   return options

@@ -1,16 +1,22 @@
 --- threads_chunk: run by threads_host in every thread at once. Clients that
 --- share nothing but the module: made, used, cancelled, closed, collected, at
---- random. Real calls go to the emulator of AGORA_CHAT_BASE_URL, where every
---- uN is a user with N messages; AGORA_CHAT_THREAD_CALLS says how many.
+--- random. Real calls go to the emulator of AGORA_CHAT_PLAIN_URL, where every
+--- uN is a user with N messages and any token is good; AGORA_CHAT_THREAD_CALLS
+--- says how many.
 local number = ...
 local agora_chat = require "agora_chat"
 local tick = require "agora_chat.loop.tick"
 
-local BASE_URL = assert(os.getenv "AGORA_CHAT_BASE_URL", "no AGORA_CHAT_BASE_URL")
+local BASE_URL = assert(os.getenv "AGORA_CHAT_PLAIN_URL", "no AGORA_CHAT_PLAIN_URL")
+local APP_ID = assert(os.getenv "AGORA_CHAT_APP_ID", "no AGORA_CHAT_APP_ID")
 local CALLS = tonumber(os.getenv "AGORA_CHAT_THREAD_CALLS") or 2000
 
 math.randomseed(number)
 local random = math.random
+
+-- What a callback raises ends in on_error, and would be the end of nobody.
+local complaint
+local function complain(value) complaint = complaint or tostring(value) end
 
 local function scripted_round(round)
   local client = assert(agora_chat.new {
@@ -51,7 +57,7 @@ local function new_client()
   local credentials = { token = token() }
   if random(3) == 1 then credentials = function() return token(), 3600 end end
   return assert(agora_chat.new {
-    base_url = BASE_URL, app_id = ("a"):rep(32), credentials = credentials, loop = tick,
+    base_url = BASE_URL, app_id = APP_ID, credentials = credentials, loop = tick, on_error = complain,
     threaded = random(3) > 1, rate_per_s = false, max_in_flight = random(8), envelope = random(2) == 1,
     timeout_ms = 60000, attempt_timeout_ms = 60000, on_event = random(2) == 1 and function() end or nil,
   })
@@ -109,6 +115,7 @@ while left > 0 do
     left = left - size
   until client.closed or left <= 0 or random(3) == 1
   client = nil   -- luacheck: ignore
+  assert(not complaint, complaint)
   if random(4) == 1 then collectgarbage() end
 end
 collectgarbage()

@@ -5,8 +5,9 @@
 # service, and stops it again: over HTTPS (AGORA_CHAT_BASE_URL,
 # AGORA_CHAT_CA_FILE), with tokens that the command makes of a throw-away
 # certificate (AGORA_CHAT_APP_ID, AGORA_CHAT_APP_CERTIFICATE) and that the
-# emulator verifies. AGORA_CHAT_CONTROL_URL is the emulator's control door. The
-# exit status is the command's.
+# emulator verifies. AGORA_CHAT_PLAIN_URL is the same service without TLS,
+# AGORA_CHAT_CONTROL_URL the emulator's control door. The exit status is the
+# command's.
 set -eu
 
 options=
@@ -48,6 +49,7 @@ until grep -q '^ready' "$dir/out"; do
 done
 
 AGORA_CHAT_BASE_URL=$(sed -n 's/^listening on https:/https:/p' "$dir/out")
+AGORA_CHAT_PLAIN_URL=$(sed -n 's/^listening on http:/http:/p' "$dir/out")
 AGORA_CHAT_CONTROL_URL=$(sed -n 's/^control on //p' "$dir/out")
 AGORA_CHAT_CA_FILE=$(sed -n 's/^ca file //p' "$dir/out")
 AGORA_CHAT_APP_ID=$app_id
@@ -55,7 +57,7 @@ AGORA_CHAT_APP_CERTIFICATE=$app_certificate
 unset AGORA_CHAT_TOKEN
 LUA_PATH="lua/?.lua;${LUA_PATH:-;}"
 LUA_CPATH="${AGORA_CHAT_BUILD:-build}/lua5.4/?.so;${LUA_CPATH:-;}"
-export AGORA_CHAT_BASE_URL AGORA_CHAT_CONTROL_URL AGORA_CHAT_CA_FILE \
+export AGORA_CHAT_BASE_URL AGORA_CHAT_PLAIN_URL AGORA_CHAT_CONTROL_URL AGORA_CHAT_CA_FILE \
   AGORA_CHAT_APP_ID AGORA_CHAT_APP_CERTIFICATE LUA_PATH LUA_CPATH
 
 status=0
