@@ -63,9 +63,9 @@ describe("each", function()
     assert.equal(total, served)
     assert.is_true(most <= window and most >= window / 2, most)
     assert.is_true(lua_after < lua_before + 64, lua_after - lua_before)
-    -- Four bytes lost for each call would be more than this.
+    -- The smallest piece of memory, lost once for each call, would be twice this.
     if plain and resident_before then
-      assert.is_true(resident_after < resident_before + 3072, resident_after - resident_before)
+      assert.is_true(resident_after < resident_before + 12288, resident_after - resident_before)
     end
     local s = client:stats()
     assert.equal(total, s.ok)
