@@ -169,7 +169,7 @@ describe("A: names", function()
     local began = socket.gettime()
     client:close()
     print(("close %.0f"):format((socket.gettime() - began) * 1000))
-    os.exit(0)
+    os.exit(0, true)
   ]]
 
   local function ask(host, calls, mode, tries)
@@ -181,7 +181,7 @@ describe("A: names", function()
 
   for _, mode in ipairs { "inline", "threaded" } do
     it("A05: a name server that says nothing, " .. mode, function()
-        local got = ask("hang.test", 1, mode)
+      local got = ask("hang.test", 1, mode)
       assert.equal("timeout/dns 1", got.ended, got.text)
       assert.is_true(got.elapsed < 2100 + 800, got.text)   -- below what the look-up takes
       assert.is_true(got.longest_tick < 1000, got.text)
