@@ -62,7 +62,8 @@ function agora_chat.new(options)
   if loop == nil then loop = require "agora_chat.loop.blocking" end
   check_loop(loop)
   local threaded = options.threaded
-  if threaded == nil then threaded = loop.threaded or false end
+  if threaded == nil then threaded = loop.threaded end
+  threaded = threaded and true or false         -- of another type: core.new raises, by its name
 
   local resolved, problem = with_certificate(options)
   if not resolved then return nil, problem end
