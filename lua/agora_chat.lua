@@ -80,8 +80,9 @@ end
 ---@return boolean
 function agora_chat.is_error(value)
   if getmetatable(value) == Error then return true end
-  return type(value) == "table" and type(value.message) == "string"
-    and type(value.kind) == "string" and core.kinds[value.kind] == true
+  if type(value) ~= "table" then return false end
+  local kind = rawget(value, "kind")            -- raw: a strict table would raise
+  return type(kind) == "string" and core.kinds[kind] == true and type(rawget(value, "message")) == "string"
 end
 
 return agora_chat

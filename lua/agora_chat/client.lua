@@ -69,7 +69,7 @@ end
 --- nil, err when the client cannot be used: closed, or forked.
 local function usable(client, operation)
   if client.closed then return nil, closed_error(operation) end
-  return client.core:ready()
+  return client.core:ready(operation)
 end
 
 local function check_client(client, name, level)
@@ -85,6 +85,12 @@ local function check_options(opts, level)
   end
   for _, name in ipairs { "batch", "max_pause_ms" } do     -- batch.lua's own way in
     if opts[name] ~= nil then error(("unknown call option '%s'"):format(name), level + 1) end
+  end
+end
+
+local function check_number(value, what, level)
+  if type(value) ~= "number" then
+    error(("%s must be a number, got %s"):format(what, type(value)), level + 1)
   end
 end
 
@@ -375,6 +381,7 @@ end
 ---@return integer? count
 ---@return agora_chat.Error? err
 function Client:collect(max)
+  if max ~= nil then check_number(max, "collect: max", 2) end
   if self.closed then return nil, closed_error() end
   local ready, err = self.core:poll(0)
   if not ready then return nil, err end
@@ -470,12 +477,6 @@ end
 
 -- ---------------------------------------------------------------------- time
 
-local function check_number(value, what, level)
-  if type(value) ~= "number" then
-    error(("%s must be a number, got %s"):format(what, type(value)), level + 1)
-  end
-end
-
 --- What comes after a collect.
 local function after(client, max)
   if not client.closed then serve_token(client) end
@@ -491,8 +492,13 @@ end
 function Client:tick(max)
   if max ~= nil then check_number(max, "tick: max", 2) end
   if self.closed then return nil, closed_error() end
-  local count = run_due(self, max)              -- left by a collect, or a smaller max
-  if self.closed then return count end
+  local count = 0
+  if fifo.count(self.due) > 0 then              -- left by a collect, or a smaller max
+    local ready, err = usable(self)             -- not in a forked child
+    if not ready then return nil, err end
+    count = run_due(self, max)
+    if self.closed then return count end
+  end
   local taken, err = self:collect(max and max - count)
   if not taken then return nil, err end
   after(self, max and max - count)
@@ -544,9 +550,9 @@ end
 ---@return agora_chat.Error? err
 function Client:due_in_ms()
   if self.closed then return nil, closed_error() end
-  if fifo.count(self.due) > 0 then return 0 end
   local ms, err = self.core:due_in_ms()
-  return ms, err
+  if not ms then return nil, err end
+  return fifo.count(self.due) > 0 and 0 or ms
 end
 
 --- Gives the client a token, with its life in seconds if that is known.

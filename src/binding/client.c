@@ -132,10 +132,10 @@ static int client_submit(lua_State *L)
   int64_t id;
   ac_kind kind = AC_OK;
 
-  if (ac_box_refuses(L, &box))
+  operation = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+  if (ac_box_refuses_call(L, &box, operation))
     return 2;
   luaL_checktype(L, 2, LUA_TSTRING);
-  operation = lua_tostring(L, 2);
   if (strcmp(operation, "request") != 0)
     row = check_operation(L, operation);
 
@@ -203,11 +203,12 @@ static int client_poll(lua_State *L)
   return 1;
 }
 
+/* ready(operation | nil) -> how many | nil, err */
 static int client_ready(lua_State *L)
 {
   struct ac_box *box;
 
-  if (ac_box_refuses(L, &box))
+  if (ac_box_refuses_call(L, &box, luaL_optstring(L, 2, NULL)))
     return 2;
   ac_push_whole(L, ready(box));
   return 1;
