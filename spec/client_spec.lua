@@ -582,6 +582,26 @@ describe("cancel", function()
     client:close()
   end)
 
+  it("holds for an answer that nobody has seen yet, too", function()
+    local client = tick_client { max_attempts = 1 }
+    for count, reply in ipairs { { http_status = 200, body = '{"data":{"alice":5}}' }, { http_status = 404 } } do
+      local heard
+      local call = assert(client:start("offline_msg_count", { "alice" }, function(...) heard = { ... } end))
+      client.core:deliver(client.core:next_outgoing().id, reply)
+      call:cancel()
+      assert.is_nil(heard)
+      assert.equal(1, client:tick())
+      assert.is_nil(heard[1])
+      assert.equal("cancelled", heard[2].kind)
+      assert.equal("offline_msg_count", heard[2].operation)
+      assert.equal(1, heard[2].attempts)
+      assert.equal(0, heard[2].elapsed_ms)
+      local s = client:stats()
+      assert.same({ count, 0, 0, count }, { s.accepted, s.ok, s.failed, s.cancelled })
+    end
+    client:close()
+  end)
+
   it("wakes who waits, in the next tick", function()
     local client = tick_client()
     local call = assert(client:start("offline_msg_count", { "alice" }))

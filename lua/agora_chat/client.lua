@@ -46,6 +46,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 ---@field done boolean?
 ---@field waiter any  the loop's
 ---@field sole boolean?  nobody but its waiter knows it
+---@field cancelled boolean?  ends so, even if its answer is there already
 local Call = {}
 Call.__index = Call
 Call.__name = "agora_chat.Call"
@@ -200,6 +201,7 @@ end
 function Call:cancel()
   local client = self.client
   if self.done or client.closed then return end
+  self.cancelled = true
   client.core:cancel(self.id)
   kick(client, self)
 end
@@ -341,15 +343,28 @@ local function finish(client, call, result, err)
   if call.callback then fifo.push(client.due, call) end
 end
 
+--- The core had its end before it heard of the cancel; the program had not.
+local function cancelled_late(client, call, result, err, attempts, elapsed_ms)
+  local counted = result and "ok" or "failed"
+  client.late[counted] = client.late[counted] + 1
+  local cancelled = core.error("cancelled", nil, "cancelled by the program", call.operation)
+  cancelled.attempts = err and err.attempts or attempts
+  cancelled.elapsed_ms = err and err.elapsed_ms or elapsed_ms
+  return cancelled
+end
+
 local function take_ended(client, max)
   local calls, count = client.calls, 0
   while not max or count < max do
-    local id, result, err = client.core:next_done()
+    local id, result, err, attempts, elapsed_ms = client.core:next_done()
     if not id then break end
     count = count + 1
     local call = calls[id]
     if call then
       calls[id] = nil
+      if call.cancelled and not (err and err.kind == "cancelled") then
+        result, err = nil, cancelled_late(client, call, result, err, attempts, elapsed_ms)
+      end
       finish(client, call, result, err)
     end
   end
@@ -576,7 +591,12 @@ end
 function Client:stats()
   if self.closed then return nil, closed_error() end
   local stats, err = self.core:stats()
-  return stats, err
+  if not stats then return nil, err end
+  local late = self.late
+  stats.ok = stats.ok - late.ok
+  stats.failed = stats.failed - late.failed
+  stats.cancelled = stats.cancelled + late.ok + late.failed
+  return stats
 end
 
 -- ------------------------------------------------------------ birth and death
@@ -622,6 +642,7 @@ function Client.new(handle, loop, options, threaded)
     calls = {},
     waking = fifo.new(),                        -- ended calls whose waiter sleeps
     due = fifo.new(),                           -- ended calls whose callback has to run
+    late = { ok = 0, failed = 0 },              -- counted so by the core, but cancelled
     on_event = options.on_event,
     on_error = options.on_error,
     provider = type(credentials) == "function" and credentials or nil,

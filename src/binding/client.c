@@ -249,12 +249,13 @@ static int client_pending(lua_State *L)
 
 /* -- what has ended -- */
 
-/* next_done() -> id, result | id, nil, err | nothing; after close too */
+/* next_done() -> id, result, nil, attempts, elapsed_ms | id, nil, err |
+   nothing; after close too */
 static int client_next_done(lua_State *L)
 {
   struct ac_box *box = ac_box_check(L);
   struct ac_call *call;
-  int results = 2;
+  int results = 3;
 
   if (ac_box_forked(box))
     return ac_box_refuses(L, &box);
@@ -268,11 +269,14 @@ static int client_next_done(lua_State *L)
   ac_push_whole(L, call->id);
   if (call->error.kind == AC_OK) {
     ac_push_json(L, call->result);
+    lua_pushnil(L);
+    ac_push_whole(L, call->attempts);
+    ac_push_whole(L, call->elapsed_ms);
+    results = 5;
   } else {
     lua_pushnil(L);
     ac_push_error(L, &call->error, ac_call_operation(call), call->attempts,
                   call->elapsed_ms);
-    results = 3;
   }
   box->parked = NULL;
   ac_call_free(call);
