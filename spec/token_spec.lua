@@ -2,6 +2,7 @@
 local agora_chat = require "agora_chat"
 local cjson = require "cjson"
 local fake = require "spec.support.fake"
+local programs = require "spec.support.programs"
 local token007 = require "spec.support.token007"
 
 local APP_ID = "970CA35de60c44645bbae8a215061b33"
@@ -302,21 +303,14 @@ describe("another reader", function()
   -- ours. It gets lines on standard input, so that no command shows a secret.
   local function verify(lines)
     local path = os.tmpname()
-    local file = assert(io.open(path, "wb"))
-    file:write(table.concat(lines, "\n"), "\n")
-    file:close()
-    local pipe = assert(io.popen("python3 spec/support/verify_token.py <" .. path .. " 2>&1"))
-    local out = pipe:read("*a")
-    pipe:close()
+    programs.write(path, table.concat(lines, "\n") .. "\n")
+    local out = programs.run("python3 spec/support/verify_token.py <" .. path)
     os.remove(path)
     return out
   end
 
   local function has_python()
-    local pipe = io.popen("python3 -c 'print(6 * 7)' 2>/dev/null")
-    local answer = pipe and pipe:read("*l")
-    if pipe then pipe:close() end
-    return answer == "42"
+    return programs.run "python3 -c 'print(6 * 7)'" == "42\n"
   end
 
   it("verifies tokens made here", function()
