@@ -382,7 +382,7 @@ describe("renewal", function()
   end)
 end)
 
--- FAULTS.md L09, L10
+-- Faults L09, L10
 describe("a function", function()
   --- A tick client and what its service saw.
   local function client_with(give, options)
@@ -535,7 +535,7 @@ describe("a function", function()
   end)
 end)
 
--- FAULTS.md L01 to L06, L08
+-- Faults L01 to L06, L08
 describe("the clock", function()
   it("jumping a day makes one new token, and no error", function()
     for _, jump_s in ipairs { DAY_S, -DAY_S, 31, -31 } do

@@ -137,7 +137,7 @@ describe("a token", function()
   end)
 end)
 
--- FAULTS.md L14
+-- Fault L14
 describe("what is no token", function()
   local good = token007.bytes { services = { { type = 5, rest = str "alice" } } }
 
@@ -252,7 +252,7 @@ describe("a token made here", function()
     assert.equal(expected, math.random(1, 1e9))
   end)
 
-  -- FAULTS.md L07 and the bad input of ids and names
+  -- Faults L07 and the bad input of ids and names
   it("needs ids of 32 hex digits, a life and a name that can be", function()
     local function refuses(f, changes)
       local given = { app_id = APP_ID, app_certificate = CERTIFICATE, username = f == agora_chat.user_token and "alice" or nil }

@@ -1,4 +1,4 @@
--- TLS as it goes wrong (FAULTS.md section G), over loopback: certificates that
+-- TLS as it goes wrong (faults G), over loopback: certificates that
 -- must not be believed, handshakes that are cut, and what a connection costs.
 local agora_chat = require "agora_chat"
 local emulator = require "spec.emulator.client"
@@ -13,7 +13,7 @@ describe("over TLS,", function()
   teardown(function() e:stop() end)
   before_each(function() e:reset() e:certificate "good" end)
 
-  --- The test profile of FAULTS.md: a call that fails for good does so in 2 s.
+  --- Short times: a call that fails for good does so in 2 s.
   local function new(url, options)
     local all = {
       base_url = url, app_id = APP_ID, credentials = { token = TOKEN }, ca_file = e.ca_file, rate_per_s = false,
