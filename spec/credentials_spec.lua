@@ -612,6 +612,24 @@ describe("the clock", function()
     client:close()
   end)
 
+  it("is not lost for good to one answer with a wrong Date", function()
+    for _, date_s in ipairs { 30, fake.wall_s - DAY_S, fake.wall_s + DAY_S, 4294967295, 253402300799 } do
+      local client = made(nil, { ttl_s = 300 })
+      ask(client)
+      fake.answer(client, 401, '{"error":"unauthorized"}', { Date = http_date(date_s) })
+      fake.serve(client, service(fake.wall_s))
+      ends(client)
+      client:set_now(fake.now_ms + 6000)
+      ask(client)
+      local requests = fake.serve(client, service(fake.wall_s + 6))
+      assert.equal(1, #requests)
+      assert.same({ ok = 1 }, ends(client))
+      local distance_s = math.abs(fake.wall_s - 60 - read(fake.token_of(requests[1])).issued_at_s)
+      assert.is_true(distance_s <= 30, distance_s)
+      client:close()
+    end
+  end)
+
   it("on the wall moves no deadline, no backoff and no pace", function()
     local client = fake.core { rate_per_s = 1, burst = 1, timeout_ms = 10000, backoff_ms = 1000 }
     ask(client)
