@@ -612,6 +612,23 @@ describe("the clock", function()
     client:close()
   end)
 
+  it("fast or slow is seen too when a token is refused that is to be exchanged", function()
+    for _, off_s in ipairs { 600, -600 } do
+      local client = exchanged()
+      ask(client)
+      fake.answer(client, 401, '{"error":"unauthorized"}', { Date = http_date(fake.wall_s - off_s) })
+      assert.is_nil(client:next_outgoing())
+      assert.same({ ["unauthorized/unauthorized"] = 1 }, ends(client))
+      client:set_now(fake.now_ms + 6000)
+      ask(client)
+      local request = fake.answer(client, 200, '{"access_token":"YWMt-5","expires_in":1000}')
+      assert.equal(fake.wall_s + 6 - off_s - 60, read(fake.token_of(request)).issued_at_s)
+      fake.serve(client)
+      assert.same({ ok = 1 }, ends(client))
+      client:close()
+    end
+  end)
+
   it("is not lost for good to one answer with a wrong Date", function()
     for _, date_s in ipairs { 30, fake.wall_s - DAY_S, fake.wall_s + DAY_S, 4294967295, 253402300799 } do
       local client = made(nil, { ttl_s = 300 })
