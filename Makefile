@@ -290,7 +290,7 @@ skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
 	  RUN_ENV="SKYNET='$(abspath $(SKYNET))'"
 
 skynet-bench: skynet $(MODULE) ## round trips and their price in skynet (SKYNET=tree)
-	@env $(HOST_PATH) SKYNET='$(abspath $(SKYNET))' $(LUA) spec/skynet/bench.lua
+	@env $(HOST_PATH) SKYNET='$(abspath $(SKYNET))' $(LUA) bench/skynet.lua
 
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
