@@ -13,8 +13,7 @@
 
 /* The number at `index` as text, exact and the same in every locale; 0 when
    it is NaN or infinite. */
-static int number_text(lua_State *L, int index,
-                       char out[AC_NUMBER_TEXT_BYTES])
+static int number_text(lua_State *L, int index, char out[AC_NUMBER_TEXT_BYTES])
 {
   double value = (double)lua_tonumber(L, index);
   char *to = out;
