@@ -1,4 +1,4 @@
--- FAULTS.md H: redirects, proxies, and an environment that wants to help.
+-- Faults H: redirects, proxies, and an environment that wants to help.
 local harness = require "spec.faults.harness"
 
 local function nobody_went_there(_, e)
