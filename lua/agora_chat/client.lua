@@ -464,8 +464,9 @@ end
 local function token_problem(ok, token, ttl_s)
   if not ok then return "the credentials function raised an error" end
   if token == nil then
-    local why = type(ttl_s) == "string" and ": " .. ttl_s or ""
-    return "the credentials function gave no token" .. why
+    local why = ttl_s
+    if type(why) == "table" then why = rawget(why, "message") end       -- an error of ours, say
+    return "the credentials function gave no token" .. (type(why) == "string" and ": " .. why or "")
   end
   if type(token) ~= "string" then
     return "the credentials function must return a string, got " .. type(token)

@@ -4,8 +4,8 @@
  * ac_client_submit, lent to a transport, given back by ac_client_take_done,
  * freed by whoever took it. It owns its texts, its reply and its result.
  *
- * Three groups of fields, each with one writer: the asker (before submit), the
- * brain (client.c), the transport (the reply). */
+ * Groups of fields, each with one writer: the asker (before submit), the brain
+ * (client_state.h), the transport (the reply). */
 #ifndef AC_CALL_H
 #define AC_CALL_H
 
@@ -87,7 +87,6 @@ struct ac_call {
   struct ac_call *next_in_index;
   int64_t alarm_ms;           /* when something is due for it; INT64_MAX: never */
   int64_t submitted_ms, ready_ms, sent_ms, deadline_ms, attempt_deadline_ms;
-  int64_t not_before_ms;
   int64_t answers_before;     /* a batch's call: those that others had when it
                                  first failed; -1: it has not */
   int64_t hold;               /* a batch's call: the last hold it was in, ... */
