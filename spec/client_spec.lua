@@ -51,6 +51,21 @@ describe("agora_chat.new", function()
     end
   end)
 
+  it("refuses a proxy that libcurl would not take, without its password", function()
+    for _, threaded in ipairs { false, true } do
+      for _, place in ipairs { "127.0.0.1:99999", "[::1::2]:80" } do
+        local client, err = agora_chat.new {
+          base_url = "https://127.0.0.1", app_id = "an-app", credentials = { token = "t" }, threaded = threaded,
+          proxy = "http://user:secret@" .. place,
+        }
+        assert.is_nil(client)
+        assert.equal("argument", err.kind)
+        assert.truthy(err.message:find("proxy", 1, true), err.message)
+        assert.is_nil(err.message:find("secret", 1, true))
+      end
+    end
+  end)
+
   it("returns an error for what the world may do", function()
     local client, err = agora_chat.new { app_id = "970ca35de60c44645bbae8a215061b33", credentials = { token = "t" } }
     assert.is_nil(client)

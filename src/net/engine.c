@@ -131,6 +131,20 @@ static CURLUcode parse_origin(struct ac_engine *engine, const char *origin)
   return CURLUE_OK;
 }
 
+/* As libcurl reads it for every transfer, where a fault would be told with the
+   whole text, password and all. */
+static CURLUcode check_proxy(const char *proxy)
+{
+  CURLU *parsed = curl_url();
+  CURLUcode code = CURLUE_OUT_OF_MEMORY;
+
+  if (parsed)
+    code = curl_url_set(parsed, CURLUPART_URL, proxy,
+                        CURLU_NON_SUPPORT_SCHEME | CURLU_GUESS_SCHEME);
+  curl_url_cleanup(parsed);
+  return code;
+}
+
 static int set_multi(struct ac_engine *engine, int max_connections)
 {
   CURLM *m = engine->multi;
@@ -163,7 +177,7 @@ struct ac_engine *ac_engine_new(const struct ac_engine_config *config,
 {
   struct ac_engine *engine;
   int descriptors;
-  CURLUcode url = CURLUE_OK;
+  CURLUcode url = CURLUE_OK, proxy = CURLUE_OK;
 
   if (ac_engine_library(err) != AC_OK)
     return NULL;
@@ -190,6 +204,8 @@ struct ac_engine *ac_engine_new(const struct ac_engine_config *config,
   } else if (!engine->multi || !set_multi(engine, config->max_connections) ||
              (url = parse_origin(engine, config->origin)) ==
                  CURLUE_OUT_OF_MEMORY ||
+             (config->proxy && (proxy = check_proxy(config->proxy)) ==
+                                   CURLUE_OUT_OF_MEMORY) ||
              !copy_text(&engine->setup.ca_file, config->ca_file) ||
              !copy_text(&engine->setup.proxy, config->proxy) ||
              !copy_text(&engine->setup.user_agent,
@@ -199,6 +215,9 @@ struct ac_engine *ac_engine_new(const struct ac_engine_config *config,
   } else if (url) {
     ac_error_set(err, AC_ERR_ARGUMENT,
                  "base_url has no IPv6 address in its brackets");
+  } else if (proxy) {
+    ac_error_set(err, AC_ERR_ARGUMENT,
+                 "proxy has no host or port that can be used");
   } else {
     return engine;
   }
