@@ -32,6 +32,10 @@ describe("agora_chat.new", function()
     assert.truthy(message:find("unknown option 'bas_url'; did you mean 'base_url'?", 1, true), message)
     assert.has_error(function() scripted.client { loop = "tick" } end)
     assert.has_error(function() scripted.client { loop = {} } end)
+    assert.has_error(function() scripted.client { loop = { wait = print, wake = 5 } } end,
+      "loop.wake must be a function, got number")
+    assert.has_error(function() scripted.client { loop = { wait = print, threaded = "no" } } end,
+      "loop.threaded must be a boolean, got string")
     assert.has_error(function() scripted.client { threaded = 1 } end)
     assert.has_error(function() scripted.client { on_error = {} } end)
   end)

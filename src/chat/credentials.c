@@ -309,13 +309,20 @@ enum ac_token_state ac_credentials_update(struct ac_credentials *c,
   return c->fetching ? AC_TOKEN_AWAITED : AC_TOKEN_NONE;
 }
 
-int ac_credentials_refused(struct ac_credentials *c, uint32_t generation,
-                           int64_t date_s, int64_t now_ms, int64_t wall_s)
+void ac_credentials_note_clock(struct ac_credentials *c, int64_t date_s,
+                               int64_t wall_s)
 {
   int64_t skew_s = date_s - wall_s;
 
-  if (date_s > 0 && (skew_s > AC_TOKEN_SKEW_S || skew_s < -AC_TOKEN_SKEW_S))
-    c->skew_s = skew_s;
+  if (date_s < AC_TOKEN_MAX_TTL_S || date_s > UINT32_MAX - MAX_LIFE_S)
+    return;
+  c->skew_s =
+      skew_s > AC_TOKEN_SKEW_S || skew_s < -AC_TOKEN_SKEW_S ? skew_s : 0;
+}
+
+int ac_credentials_refused(struct ac_credentials *c, uint32_t generation,
+                           int64_t now_ms)
+{
   if (generation != c->generation)
     return 1; /* late: there is a newer one */
   if (c->kind == AC_CREDENTIALS_FIXED)

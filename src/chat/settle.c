@@ -87,9 +87,9 @@ static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   int64_t date_s = 0;
 
   (void)ac_http_date_s(call->reply.date, &date_s);
+  ac_credentials_note_clock(credentials, date_s, c->wall_s);
   if (!call->resent)
-    again = ac_credentials_refused(credentials, call->generation, date_s,
-                                   now_ms, c->wall_s);
+    again = ac_credentials_refused(credentials, call->generation, now_ms);
   if (again && call->idempotent && now_ms < call->deadline_ms) {
     call->resent = 1;
     ac_queue_wait(c, call, 1, now_ms);
