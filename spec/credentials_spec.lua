@@ -259,6 +259,25 @@ describe("Easemob's own token", function()
     end
   end)
 
+  it("that does not come says whether trying later helps, and the service's word", function()
+    for _, case in ipairs {
+      { false, "invalid_grant", 400, '{"error":"invalid_grant"}' }, { false, "forbidden_op", 403, '{"error":"forbidden_op"}' },
+      { false, nil, 404, '{"error":"organization_application_not_found"}' }, { false, nil, 200, "{}" },
+      { true, "busy", 503, '{"error":"busy"}' }, { true, nil, 200, "" },
+      { true, nil, { kind = "network", code = "reset" } },
+    } do
+      local client = easemob({ max_attempts = 1 })
+      ask(client)
+      fake.answer(client, case[3], case[4])
+      assert.is_nil(client:next_outgoing())
+      local _, err = fake.result(client)
+      assert.equal("unauthorized", err.kind)
+      assert.equal(case[1], err.retryable)
+      assert.equal(case[2], err.code)
+      client:close()
+    end
+  end)
+
   it("is asked for again when the network failed, within the same call", function()
     local client = easemob()
     ask(client)
@@ -431,6 +450,17 @@ describe("a function", function()
       client:close()
       other:close()
     end
+  end)
+
+  it("may return an error of ours instead of a sentence", function()
+    local _, why = agora_chat.read_token "no token"
+    local client = client_with(function() return nil, why end)
+    local call = client:start("offline_msg_count", { "alice" })
+    step(client)
+    step(client)
+    assert.equal("unauthorized", call.err.kind)
+    assert.truthy(call.err.message:find(why.message, 1, true), call.err.message)
+    client:close()
   end)
 
   it("is not asked again within 5 s of a failure", function()

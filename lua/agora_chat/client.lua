@@ -46,6 +46,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 ---@field done boolean?
 ---@field waiter any  the loop's
 ---@field sole boolean?  nobody but its waiter knows it
+---@field cancelled boolean?  ends so, even if its answer is there already
 local Call = {}
 Call.__index = Call
 Call.__name = "agora_chat.Call"
@@ -69,7 +70,7 @@ end
 --- nil, err when the client cannot be used: closed, or forked.
 local function usable(client, operation)
   if client.closed then return nil, closed_error(operation) end
-  return client.core:ready()
+  return client.core:ready(operation)
 end
 
 local function check_client(client, name, level)
@@ -85,6 +86,12 @@ local function check_options(opts, level)
   end
   for _, name in ipairs { "batch", "max_pause_ms" } do     -- batch.lua's own way in
     if opts[name] ~= nil then error(("unknown call option '%s'"):format(name), level + 1) end
+  end
+end
+
+local function check_number(value, what, level)
+  if type(value) ~= "number" then
+    error(("%s must be a number, got %s"):format(what, type(value)), level + 1)
   end
 end
 
@@ -194,6 +201,7 @@ end
 function Call:cancel()
   local client = self.client
   if self.done or client.closed then return end
+  self.cancelled = true
   client.core:cancel(self.id)
   kick(client, self)
 end
@@ -335,15 +343,28 @@ local function finish(client, call, result, err)
   if call.callback then fifo.push(client.due, call) end
 end
 
+--- The core had its end before it heard of the cancel; the program had not.
+local function cancelled_late(client, call, result, err, attempts, elapsed_ms)
+  local counted = result and "ok" or "failed"
+  client.late[counted] = client.late[counted] + 1
+  local cancelled = core.error("cancelled", nil, "cancelled by the program", call.operation)
+  cancelled.attempts = err and err.attempts or attempts
+  cancelled.elapsed_ms = err and err.elapsed_ms or elapsed_ms
+  return cancelled
+end
+
 local function take_ended(client, max)
   local calls, count = client.calls, 0
   while not max or count < max do
-    local id, result, err = client.core:next_done()
+    local id, result, err, attempts, elapsed_ms = client.core:next_done()
     if not id then break end
     count = count + 1
     local call = calls[id]
     if call then
       calls[id] = nil
+      if call.cancelled and not (err and err.kind == "cancelled") then
+        result, err = nil, cancelled_late(client, call, result, err, attempts, elapsed_ms)
+      end
       finish(client, call, result, err)
     end
   end
@@ -375,6 +396,7 @@ end
 ---@return integer? count
 ---@return agora_chat.Error? err
 function Client:collect(max)
+  if max ~= nil then check_number(max, "collect: max", 2) end
   if self.closed then return nil, closed_error() end
   local ready, err = self.core:poll(0)
   if not ready then return nil, err end
@@ -438,8 +460,9 @@ end
 local function token_problem(ok, token, ttl_s)
   if not ok then return "the credentials function raised an error" end
   if token == nil then
-    local why = type(ttl_s) == "string" and ": " .. ttl_s or ""
-    return "the credentials function gave no token" .. why
+    local why = ttl_s
+    if type(why) == "table" then why = rawget(why, "message") end       -- an error of ours, say
+    return "the credentials function gave no token" .. (type(why) == "string" and ": " .. why or "")
   end
   if type(token) ~= "string" then
     return "the credentials function must return a string, got " .. type(token)
@@ -470,12 +493,6 @@ end
 
 -- ---------------------------------------------------------------------- time
 
-local function check_number(value, what, level)
-  if type(value) ~= "number" then
-    error(("%s must be a number, got %s"):format(what, type(value)), level + 1)
-  end
-end
-
 --- What comes after a collect.
 local function after(client, max)
   if not client.closed then serve_token(client) end
@@ -491,8 +508,13 @@ end
 function Client:tick(max)
   if max ~= nil then check_number(max, "tick: max", 2) end
   if self.closed then return nil, closed_error() end
-  local count = run_due(self, max)              -- left by a collect, or a smaller max
-  if self.closed then return count end
+  local count = 0
+  if fifo.count(self.due) > 0 then              -- left by a collect, or a smaller max
+    local ready, err = usable(self)             -- not in a forked child
+    if not ready then return nil, err end
+    count = run_due(self, max)
+    if self.closed then return count end
+  end
   local taken, err = self:collect(max and max - count)
   if not taken then return nil, err end
   after(self, max and max - count)
@@ -543,9 +565,9 @@ end
 ---@return agora_chat.Error? err
 function Client:due_in_ms()
   if self.closed then return nil, closed_error() end
-  if fifo.count(self.due) > 0 then return 0 end
   local ms, err = self.core:due_in_ms()
-  return ms, err
+  if not ms then return nil, err end
+  return fifo.count(self.due) > 0 and 0 or ms
 end
 
 --- Gives the client a token, with its life in seconds if that is known.
@@ -569,7 +591,12 @@ end
 function Client:stats()
   if self.closed then return nil, closed_error() end
   local stats, err = self.core:stats()
-  return stats, err
+  if not stats then return nil, err end
+  local late = self.late
+  stats.ok = stats.ok - late.ok
+  stats.failed = stats.failed - late.failed
+  stats.cancelled = stats.cancelled + late.ok + late.failed
+  return stats
 end
 
 -- ------------------------------------------------------------ birth and death
@@ -615,6 +642,7 @@ function Client.new(handle, loop, options, threaded)
     calls = {},
     waking = fifo.new(),                        -- ended calls whose waiter sleeps
     due = fifo.new(),                           -- ended calls whose callback has to run
+    late = { ok = 0, failed = 0 },              -- counted so by the core, but cancelled
     on_event = options.on_event,
     on_error = options.on_error,
     provider = type(credentials) == "function" and credentials or nil,

@@ -57,9 +57,13 @@ for _, threaded in ipairs { false, true } do
         for method, arguments in pairs(methods) do
           local value, err = client[method](client, arguments[1], arguments[2])
           assert(value == nil and err.kind == "forked", method)
+          if type(arguments[1]) == "table" or arguments[1] == "alice" or method == "start" then
+            assert(err.operation == (method == "start" and arguments[1] or method), method)
+            assert(err.attempts == 0 and err.elapsed_ms == 0, method)
+          end
         end
         local value, err = call:wait()
-        assert(value == nil and err.kind == "forked")
+        assert(value == nil and err.kind == "forked" and err.operation == "offline_msg_count")
         call:cancel()
         client:close()
         assert(client.closed)
@@ -67,6 +71,21 @@ for _, threaded in ipairs { false, true } do
       assert.equal(7, call:wait().count)               -- also the call that was under way
       assert.equal(2, client:offline_msg_count("alice").count)
       assert.equal(1, client:stats().connections)
+    end)
+
+    it("runs no callback of the parent's in the child", function()
+      local called = 0
+      assert(client:start("offline_msg_count", { "alice" }, function() called = called + 1 end))
+      while client:collect() == 0 do socket.sleep(0.005) end         -- it has ended, its callback is due
+      in_child(function()
+        for method, argument in pairs { tick = 1, poll = 0, due_in_ms = 0 } do
+          local value, err = client[method](client, argument)
+          assert(value == nil and err.kind == "forked", method)
+        end
+        assert(called == 0)
+      end)
+      assert.equal(1, client:tick())
+      assert.equal(1, called)
     end)
 
     it("is usable in the child when the child makes its own", function()

@@ -25,6 +25,7 @@ void ac_error_clear(struct ac_error *err)
   err->http_status = 0;
   err->retryable = -1;
   err->retry_after_ms = -1;
+  err->has_value = 0;
   err->code[0] = err->text[0] = err->description[0] = err->value[0] = '\0';
 }
 

@@ -58,6 +58,7 @@ struct ac_error {
   char code[AC_ERROR_CODE_BYTES];   /* "" when there is none */
   char text[AC_ERROR_TEXT_BYTES];   /* our own words */
   char description[AC_ERROR_DESCRIPTION_BYTES]; /* the service's words */
+  int has_value;                    /* the one below may be empty, too */
   char value[AC_ERROR_VALUE_BYTES]; /* the value that was not understood */
 };
 

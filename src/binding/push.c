@@ -97,7 +97,7 @@ void ac_push_error(lua_State *L, const struct ac_error *err,
     ac_set_text(L, "description", err->description);
   if (err->retry_after_ms >= 0)
     ac_set_whole(L, "retry_after_ms", err->retry_after_ms);
-  if (err->value[0])
+  if (err->has_value)
     ac_set_text(L, "value", err->value);
   luaL_getmetatable(L, AC_ERROR_METATABLE);
   lua_setmetatable(L, -2);

@@ -187,6 +187,19 @@ ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,
   return AC_OK;
 }
 
+/* Is its code what the service said, and not a name of ours? */
+static int is_service_word(const struct ac_error *cause)
+{
+  switch (cause->kind) {
+  case AC_ERR_FORBIDDEN:
+  case AC_ERR_REJECTED:
+  case AC_ERR_RATE_LIMITED:
+  case AC_ERR_QUOTA:
+  case AC_ERR_SERVER: return 1;
+  default: return 0;
+  }
+}
+
 void ac_credentials_failed(struct ac_credentials *c,
                            const struct ac_error *cause, int64_t now_ms)
 {
@@ -196,10 +209,12 @@ void ac_credentials_failed(struct ac_credentials *c,
     ac_error_set_code(&c->failure, AC_ERR_UNAUTHORIZED, code, "%s",
                       cause->text[0] ? cause->text : "no token can be had");
   else
-    ac_error_set(&c->failure, AC_ERR_UNAUTHORIZED,
-                 "no token can be had: %s%s%s%s%s", ac_kind_name(cause->kind),
-                 code[0] ? "/" : "", code, cause->text[0] ? ": " : "",
-                 cause->text);
+    ac_error_set_code(&c->failure, AC_ERR_UNAUTHORIZED,
+                      is_service_word(cause) ? code : NULL,
+                      "no token can be had: %s%s%s%s%s",
+                      ac_kind_name(cause->kind), code[0] ? "/" : "", code,
+                      cause->text[0] ? ": " : "", cause->text);
+  c->failure.retryable = ac_error_retryable(cause);
   c->failure.http_status = cause->http_status;
   memcpy(c->failure.description, cause->description,
          sizeof c->failure.description);
