@@ -38,6 +38,19 @@ describe("agora_chat.new", function()
     assert.has_error(function() scripted.client { on_error = {} } end)
   end)
 
+  it("refuses brackets without an IPv6 address in them", function()
+    for _, threaded in ipairs { false, true } do
+      for _, host in ipairs { "[::1::2]", "[:::]", "[1.2.3.4]" } do
+        local client, err = agora_chat.new {
+          base_url = "https://" .. host, app_id = "an-app", credentials = { token = "t" }, threaded = threaded,
+        }
+        assert.is_nil(client)
+        assert.equal("argument", err.kind)
+        assert.truthy(err.message:find("base_url", 1, true), err.message)
+      end
+    end
+  end)
+
   it("returns an error for what the world may do", function()
     local client, err = agora_chat.new { app_id = "970ca35de60c44645bbae8a215061b33", credentials = { token = "t" } }
     assert.is_nil(client)

@@ -15,6 +15,8 @@ require "agora_chat.error"
 
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 
+local MOST_NESTED = 50           -- callbacks that wait inside each other
+
 --- How one waits in some world: a plain table, of which only `wait` is required.
 ---   wait     returns when call.done; puts what wakes it into call.waiter
 ---   wake     the call has ended: wake call.waiter
@@ -408,7 +410,9 @@ end
 function Client:call_back(call)
   if call.called then return end
   call.called = true
+  self.nested = self.nested + 1
   guarded(self, call.callback, call.result, call.err, call.data)
+  self.nested = self.nested - 1
 end
 
 --- Code of the program's runs where its world lets it wait.
@@ -541,6 +545,25 @@ function Client:poll(ms)
   return count
 end
 
+--- A poll for loops whose waiting is polling. A callback that waits here runs
+--- others, which may wait too. Each takes one of the 200 levels of C that Lua
+--- has: when many wait inside each other, the rest stays due until they return.
+---@param ms number
+---@return integer? count
+---@return agora_chat.Error? err
+function Client:poll_inside(ms)
+  if self.nested < MOST_NESTED then
+    local count, err = self:poll(ms)
+    return count, err
+  end
+  if self.closed then return nil, closed_error() end
+  local ready, err = self.core:poll(ms)
+  if not ready then return nil, err end
+  local count = hand_out(self)
+  if not self.closed then serve_token(self) end
+  return count
+end
+
 --- Calls accepted and not yet ended; one whose callback has still to run counts.
 ---@return integer? count
 ---@return agora_chat.Error? err
@@ -642,6 +665,7 @@ function Client.new(handle, loop, options, threaded)
     calls = {},
     waking = fifo.new(),                        -- ended calls whose waiter sleeps
     due = fifo.new(),                           -- ended calls whose callback has to run
+    nested = 0,                                 -- callbacks that have not returned
     late = { ok = 0, failed = 0 },              -- counted so by the core, but cancelled
     on_event = options.on_event,
     on_error = options.on_error,
