@@ -718,6 +718,26 @@ describe("close", function()
     assert.equal(1, pending)
   end)
 
+  it("lets a loop that is detached ask for the descriptor it watched", function()
+    for _, threaded in ipairs { false, true } do
+      local watched, left
+      local client = assert(agora_chat.new {
+        base_url = "http://127.0.0.1:1", app_id = "an-app", credentials = { token = "t" }, threaded = threaded,
+        loop = {
+          wait = quiet,
+          attach = function(c) watched = c:fd() end,
+          detach = function(c) left = c:fd() end,
+        },
+      })
+      client:close()
+      assert.is_true(watched >= 0)
+      assert.equal(watched, left)
+      local fd, err = client:fd()
+      assert.is_nil(fd)
+      assert.equal("closed", err.kind)
+    end
+  end)
+
   it("is what <close> does", function()
     local meta = getmetatable(scripted.client())
     local client = scripted.client()
