@@ -115,8 +115,8 @@ size_t ac_text_clean(const char *bytes, size_t length, char *out, size_t size)
   int space = 0;
 
   while (i < length) {
-    size_t step = ac_utf8_character(bytes + i, length - i);
     unsigned char c = (unsigned char)bytes[i];
+    size_t step = c < 0x80 ? 1 : ac_utf8_character(bytes + i, length - i);
 
     if (step == 0 || c <= 0x20 || c == 0x7f ||
         (c == 0xc2 && (unsigned char)bytes[i + 1] < 0xa0)) { /* C1 controls */

@@ -274,7 +274,7 @@ static int client_next_done(lua_State *L)
     results = 3;
   }
   box->parked = NULL;
-  ac_call_free(call);
+  ac_runner_return(box->runner, call);
   return results;
 }
 
