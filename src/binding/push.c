@@ -92,12 +92,12 @@ void ac_push_error(lua_State *L, const struct ac_error *err,
   }
   if (err->http_status)
     ac_set_whole(L, "http_status", err->http_status);
-  if (err->description[0])
-    ac_set_text(L, "description", err->description);
+  if (ac_error_description(err)[0])
+    ac_set_text(L, "description", ac_error_description(err));
   if (err->retry_after_ms >= 0)
     ac_set_whole(L, "retry_after_ms", err->retry_after_ms);
-  if (err->value[0])
-    ac_set_text(L, "value", err->value);
+  if (ac_error_value(err)[0])
+    ac_set_text(L, "value", ac_error_value(err));
   luaL_getmetatable(L, AC_ERROR_METATABLE);
   lua_setmetatable(L, -2);
 }
