@@ -35,6 +35,11 @@ describe("agora_chat.new", function()
     ok, message = pcall(scripted.client, { threaded = "yes" })
     assert.is_false(ok)
     assert.truthy(message:find("threaded must be a boolean, got string", 1, true), message)
+    assert.has_error(function() scripted.client { loop = { wait = print, wake = 5 } } end,
+      "loop.wake must be a function, got number")
+    assert.has_error(function() scripted.client { loop = { wait = print, threaded = "no" } } end,
+      "loop.threaded must be a boolean, got string")
+    assert.has_error(function() scripted.client { threaded = 1 } end)
     assert.has_error(function() scripted.client { on_error = {} } end)
   end)
 
@@ -726,6 +731,26 @@ describe("close", function()
     client:start("offline_msg_count", { "alice" })
     client:close()
     assert.equal(1, pending)
+  end)
+
+  it("lets a loop that is detached ask for the descriptor it watched", function()
+    for _, threaded in ipairs { false, true } do
+      local watched, left
+      local client = assert(agora_chat.new {
+        base_url = "http://127.0.0.1:1", app_id = "an-app", credentials = { token = "t" }, threaded = threaded,
+        loop = {
+          wait = quiet,
+          attach = function(c) watched = c:fd() end,
+          detach = function(c) left = c:fd() end,
+        },
+      })
+      client:close()
+      assert.is_true(watched >= 0)
+      assert.equal(watched, left)
+      local fd, err = client:fd()
+      assert.is_nil(fd)
+      assert.equal("closed", err.kind)
+    end
   end)
 
   it("is what <close> does", function()

@@ -574,11 +574,10 @@ function Client:pending()
   return count + fifo.count(self.due)
 end
 
---- The descriptor: readable means tick. For loops.
+--- The descriptor: readable means tick. For loops, also in their `detach`.
 ---@return integer? fd
 ---@return agora_chat.Error? err
 function Client:fd()
-  if self.closed then return nil, closed_error() end
   local fd, err = self.core:fd()
   return fd, err
 end

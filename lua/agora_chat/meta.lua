@@ -308,7 +308,7 @@ function Client:collect(max) end
 ---@nodiscard
 function Client:pending() end
 
---- Readable means: tick.
+--- Readable means: tick. Also for a loop's `detach`.
 ---@return integer? fd
 ---@return agora_chat.Error? err
 ---@nodiscard
