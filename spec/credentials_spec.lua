@@ -401,7 +401,7 @@ describe("renewal", function()
   end)
 end)
 
--- FAULTS.md L09, L10
+-- Faults L09, L10
 describe("a function", function()
   --- A tick client and what its service saw.
   local function client_with(give, options)
@@ -565,7 +565,7 @@ describe("a function", function()
   end)
 end)
 
--- FAULTS.md L01 to L06, L08
+-- Faults L01 to L06, L08
 describe("the clock", function()
   it("jumping a day makes one new token, and no error", function()
     for _, jump_s in ipairs { DAY_S, -DAY_S, 31, -31 } do
@@ -640,6 +640,41 @@ describe("the clock", function()
     local _, err = fake.result(client)
     assert.is_nil(err.message:find("clock", 1, true))
     client:close()
+  end)
+
+  it("fast or slow is seen too when a token is refused that is to be exchanged", function()
+    for _, off_s in ipairs { 600, -600 } do
+      local client = exchanged()
+      ask(client)
+      fake.answer(client, 401, '{"error":"unauthorized"}', { Date = http_date(fake.wall_s - off_s) })
+      assert.is_nil(client:next_outgoing())
+      assert.same({ ["unauthorized/unauthorized"] = 1 }, ends(client))
+      client:set_now(fake.now_ms + 6000)
+      ask(client)
+      local request = fake.answer(client, 200, '{"access_token":"YWMt-5","expires_in":1000}')
+      assert.equal(fake.wall_s + 6 - off_s - 60, read(fake.token_of(request)).issued_at_s)
+      fake.serve(client)
+      assert.same({ ok = 1 }, ends(client))
+      client:close()
+    end
+  end)
+
+  it("is not lost for good to one answer with a wrong Date", function()
+    for _, date_s in ipairs { 30, fake.wall_s - DAY_S, fake.wall_s + DAY_S, 4294967295, 253402300799 } do
+      local client = made(nil, { ttl_s = 300 })
+      ask(client)
+      fake.answer(client, 401, '{"error":"unauthorized"}', { Date = http_date(date_s) })
+      fake.serve(client, service(fake.wall_s))
+      ends(client)
+      client:set_now(fake.now_ms + 6000)
+      ask(client)
+      local requests = fake.serve(client, service(fake.wall_s + 6))
+      assert.equal(1, #requests)
+      assert.same({ ok = 1 }, ends(client))
+      local distance_s = math.abs(fake.wall_s - 60 - read(fake.token_of(requests[1])).issued_at_s)
+      assert.is_true(distance_s <= 30, distance_s)
+      client:close()
+    end
   end)
 
   it("of who is not the service leaves no mark", function()

@@ -594,3 +594,24 @@ describe("cqueues", function()
     client:close()
   end)
 end)
+
+describe("a plain script", function()
+  it("may wait in any number of callbacks that are due together", function()
+    local raised = {}
+    local client = require("agora_chat").new {
+      base_url = e.url, app_id = "an-app", credentials = { token = "t" }, rate_per_s = false,
+      on_error = function(value) raised[#raised + 1] = value end,
+    }
+    local counts = 0
+    for _ = 1, 300 do
+      assert(client:start("offline_msg_count", { "bob" }, function()
+        local res = assert(client:offline_msg_count "alice")
+        counts = counts + res.count
+      end))
+    end
+    while client:pending() > 0 do client:poll(1000) end
+    assert.same({}, raised)
+    assert.equal(600, counts)
+    client:close()
+  end)
+end)

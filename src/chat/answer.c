@@ -144,8 +144,7 @@ static ac_kind wrong_count(const cJSON *item, struct ac_error *err)
       err, AC_ERR_BAD_RESPONSE, "range",
       "expected a whole number from 0 to 2^53 - 1 as count, got %s%s%s",
       is_text ? "\"" : "", value, is_text ? "\"" : "");
-  if (err)
-    strcpy(err->value, value);
+  ac_error_set_value(err, value);
   return kind;
 }
 
@@ -245,7 +244,6 @@ ac_kind ac_decode_status(const cJSON *envelope, const char *const *arguments,
   ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "unknown_status",
                     "expected delivered or undelivered as status, got \"%s\"",
                     value);
-  if (err)
-    strcpy(err->value, value);
+  ac_error_set_value(err, value);
   return AC_ERR_BAD_RESPONSE;
 }

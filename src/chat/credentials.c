@@ -216,8 +216,8 @@ void ac_credentials_failed(struct ac_credentials *c,
                       cause->text[0] ? ": " : "", cause->text);
   c->failure.retryable = ac_error_retryable(cause);
   c->failure.http_status = cause->http_status;
-  memcpy(c->failure.description, cause->description,
-         sizeof c->failure.description);
+  c->failure.is_value = cause->is_value;
+  memcpy(c->failure.foreign, cause->foreign, sizeof c->failure.foreign);
   c->fetching = c->fetch_due = 0;
   c->next_fetch_ms = now_ms + AC_TOKEN_FETCH_GAP_MS;
 }
@@ -309,15 +309,16 @@ enum ac_token_state ac_credentials_update(struct ac_credentials *c,
   return c->fetching ? AC_TOKEN_AWAITED : AC_TOKEN_NONE;
 }
 
-void ac_credentials_note_clock(struct ac_credentials *c, int64_t date_s,
-                               int64_t wall_s)
+void ac_credentials_note_date(struct ac_credentials *c, int64_t date_s,
+                              int64_t wall_s)
 {
   int64_t skew_s = date_s - wall_s;
 
-  if (date_s < AC_TOKEN_MAX_TTL_S || date_s > UINT32_MAX - MAX_LIFE_S)
+  if (date_s < AC_TOKEN_MAX_TTL_S || date_s > UINT32_MAX - AC_TOKEN_MAX_TTL_S)
     return;
-  c->skew_s =
-      skew_s > AC_TOKEN_SKEW_S || skew_s < -AC_TOKEN_SKEW_S ? skew_s : 0;
+  if (skew_s <= AC_TOKEN_SKEW_S && skew_s >= -AC_TOKEN_SKEW_S)
+    skew_s = 0;
+  c->skew_s = skew_s;
 }
 
 int ac_credentials_refused(struct ac_credentials *c, uint32_t generation,
@@ -389,8 +390,7 @@ void ac_credentials_hide(const struct ac_credentials *c, const char *also,
   for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
     hide(err->code, secrets[i]);
     hide(err->text, secrets[i]);
-    hide(err->description, secrets[i]);
-    hide(err->value, secrets[i]);
+    hide(err->foreign, secrets[i]);
   }
 }
 

@@ -113,10 +113,10 @@ ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,
 void ac_credentials_failed(struct ac_credentials *c,
                            const struct ac_error *cause, int64_t now_ms);
 
-/* The service's clock, as the Date of a 401 says: far from ours, or as ours
-   again. A Date that no token could say is nobody's clock; nor is 0. */
-void ac_credentials_note_clock(struct ac_credentials *c, int64_t date_s,
-                               int64_t wall_s);
+/* The Date of a 401. The newest counts: one that was wrong is forgotten with
+   the next, and one that no token could be made of is not believed. */
+void ac_credentials_note_date(struct ac_credentials *c, int64_t date_s,
+                              int64_t wall_s);
 
 /* A call that was sent with `generation` was answered 401. 1: send it once
    more (the token is, or is being, renewed); 0: that is final. */

@@ -67,7 +67,6 @@ void ac_queue_delay(struct ac_client *c, struct ac_call *call,
 {
   leave(c, call);
   call->state = AC_CALL_DELAYED;
-  call->not_before_ms = moment_ms;
   ac_list_push_back(&c->delayed, &call->link);
   if (!call->internal)
     c->stats.queued++;
