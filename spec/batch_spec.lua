@@ -232,6 +232,34 @@ describe("batch", function()
     assert.equal(0, failures)
     client:close()
   end)
+
+  it("waits for a place in a queue that other calls fill", function()
+    for _, window in ipairs { 1, 3 } do
+      local client = scripted.client { max_queue = 4, max_in_flight = 2, rate_per_s = 100, burst = 1 }
+      for _ = 1, 4 do assert(client:start("offline_msg_count", { "s" })) end
+      local refused, err = client:start("offline_msg_count", { "s" })
+      assert.is_nil(refused)
+      assert.equal("overload", err.kind)
+      local results, _, failures = client:batch("offline_msg_count", users(20), { window = window })
+      assert.equal(20, #results)
+      assert.equal(0, failures)
+      assert.equal(24, client:stats().ok)
+      client:close()
+    end
+  end)
+
+  it("ends as closed when the client is closed while it waits for that place", function()
+    local client = scripted.client { max_queue = 1, loop = tick_loop, threaded = false }
+    assert(client:start("offline_msg_count", { "s" }))
+    local failed, failures
+    scripted.go(function()
+      local _
+      _, failed, failures = client:batch("offline_msg_count", users(3))
+    end)
+    client:close()
+    assert.equal(3, failures)
+    for i = 1, 3 do assert.equal("closed", failed[i].kind) end
+  end)
 end)
 
 describe("each", function()

@@ -153,17 +153,28 @@ local function raise(problem)
   error(problem.value, problem.ours and 3 or 0)
 end
 
---- The core's `finish` calls it: one of ours has ended.
-local function call_ended(client, call)
-  local sweep = call.sweep
-  sweep.calls[call] = nil
-  sweep.out = sweep.out - 1
-  fifo.push(sweep.ended, call)
+local function wake(client, sweep)
   local turn = sweep.turn
   if turn then
     sweep.turn = nil
     client:wake_later(turn)
   end
+end
+
+--- The client's `finish` calls it: one of ours has ended.
+local function call_ended(client, call)
+  local sweep = call.sweep
+  sweep.calls[call] = nil
+  sweep.out = sweep.out - 1
+  fifo.push(sweep.ended, call)
+  wake(client, sweep)
+end
+
+--- And this: any call has ended, which makes room in the queue.
+function batch.has_room(client)
+  local crowded_out = client.crowded_out
+  client.crowded_out = nil
+  for sweep in pairs(crowded_out) do wake(client, sweep) end
 end
 
 local function new_sweep(client, operation, source, opts)
@@ -233,8 +244,8 @@ local function end_unsent(sweep, item, index, err)
   fifo.push(sweep.ended, { item = item, index = index, err = err })
 end
 
---- Starts one item. "full" when the core's queue is and others of ours are out:
---- it is tried again when one has ended.
+--- Starts one item. "full" when the core's queue is: it is tried again when a
+--- call has ended.
 local function start_item(sweep, item)
   if sweep.stopped then
     end_unsent(sweep, item, sweep.index,
@@ -251,7 +262,7 @@ local function start_item(sweep, item)
   sweep.calls[call] = nil
   sweep.out = sweep.out - 1
   if not ok then return sentence(started) end
-  if err.kind == "overload" and sweep.out > 0 then
+  if err.kind == "overload" then
     sweep.held = item
     return "full"
   end
@@ -301,6 +312,11 @@ local function wait_for_one(sweep)
     turn = sweep.client:new_turn(sweep.operation)
     sweep.turn = turn
   end
+  if sweep.out == 0 then                                   -- the queue is full of others' calls
+    local crowded_out = sweep.client.crowded_out or {}
+    sweep.client.crowded_out = crowded_out
+    crowded_out[sweep] = true
+  end
   local _, err = turn:wait()
   return err and sentence(tostring(err))
 end
@@ -316,7 +332,7 @@ local function take(sweep)
       if call then
         problem = note_progress(sweep, call)
         if not problem then return call end
-      elseif sweep.out == 0 then
+      elseif sweep.out == 0 and sweep.held == nil then
         sweep.more = false
         return nil
       else

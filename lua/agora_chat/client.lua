@@ -341,6 +341,7 @@ Client.each = batch.each
 local function finish(client, call, result, err)
   call.result, call.err, call.done = result, err, true
   if call.ended then call.ended(client, call) end              -- batch.lua's
+  if client.crowded_out then batch.has_room(client) end
   if call.waiter ~= nil then fifo.push(client.waking, call) end
   if call.callback then fifo.push(client.due, call) end
 end
