@@ -47,6 +47,16 @@ local function check_loop(loop)
     error(("loop must be a table, such as require 'agora_chat.loop.tick', got %s"):format(type(loop)), 3)
   end
   if type(loop.wait) ~= "function" then error("loop.wait must be a function", 3) end
+  for _, name in ipairs { "wake", "admit", "started", "spawn", "attach", "detach" } do
+    local given = loop[name]
+    if given ~= nil and type(given) ~= "function" then
+      error(("loop.%s must be a function, got %s"):format(name, type(given)), 3)
+    end
+  end
+  local threaded = loop.threaded
+  if threaded ~= nil and type(threaded) ~= "boolean" then
+    error("loop.threaded must be a boolean, got " .. type(threaded), 3)
+  end
 end
 
 --- Makes a client. Wrong types and unknown options raise; values that cannot

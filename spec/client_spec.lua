@@ -35,6 +35,11 @@ describe("agora_chat.new", function()
     ok, message = pcall(scripted.client, { threaded = "yes" })
     assert.is_false(ok)
     assert.truthy(message:find("threaded must be a boolean, got string", 1, true), message)
+    assert.has_error(function() scripted.client { loop = { wait = print, wake = 5 } } end,
+      "loop.wake must be a function, got number")
+    assert.has_error(function() scripted.client { loop = { wait = print, threaded = "no" } } end,
+      "loop.threaded must be a boolean, got string")
+    assert.has_error(function() scripted.client { threaded = 1 } end)
     assert.has_error(function() scripted.client { on_error = {} } end)
   end)
 

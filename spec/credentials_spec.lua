@@ -677,6 +677,22 @@ describe("the clock", function()
     end
   end)
 
+  it("of who is not the service leaves no mark", function()
+    for _, date in ipairs { http_date(fake.wall_s + 50 * 365 * DAY_S), http_date(30), http_date(2 ^ 32 + 30),
+                            "Fri, 31 Dec 9999 23:59:59 GMT" } do
+      local client = made()
+      ask(client)
+      fake.answer(client, 401, "<html>please log in</html>", { Date = date })      -- a gateway
+      fake.serve(client, service(fake.wall_s))
+      client:set_now(fake.now_ms + 10000)
+      ends(client)
+      ask(client)
+      fake.serve(client, service(fake.wall_s + 10))
+      assert.same({ ok = 1 }, ends(client), date)
+      client:close()
+    end
+  end)
+
   it("on the wall moves no deadline, no backoff and no pace", function()
     local client = fake.core { rate_per_s = 1, burst = 1, timeout_ms = 10000, backoff_ms = 1000 }
     ask(client)

@@ -523,6 +523,18 @@ describe("luv", function()
     client:close()
     uv.run()
   end)
+
+  it("survives the end of a program that closed its client and ran libuv no more", function()
+    local first = 0
+    while arg[first - 1] do first = first - 1 end
+    local pipe = io.popen(("env LUA_PATH='%s' LUA_CPATH='%s' %s spec/support/luv_program.lua %s; echo status $?")
+      :format(package.path, package.cpath, arg[first], e.url))
+    local text = pipe:read "*a"
+    pipe:close()
+    local kind, status = text:match "^(%a+)\nstatus (%d+)\n$"
+    assert.equal("closed", kind, text)
+    assert.is_true(tonumber(status) < 128, text)           -- not by a signal
+  end)
 end)
 
 describe("cqueues", function()

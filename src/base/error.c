@@ -25,8 +25,8 @@ void ac_error_clear(struct ac_error *err)
   err->http_status = 0;
   err->retryable = -1;
   err->retry_after_ms = -1;
-  err->has_value = 0;
-  err->code[0] = err->text[0] = err->description[0] = err->value[0] = '\0';
+  err->is_value = 0;
+  err->code[0] = err->text[0] = err->foreign[0] = '\0';
 }
 
 static void set_text(struct ac_error *err, ac_kind kind, const char *code,
@@ -69,6 +69,24 @@ ac_kind ac_error_set_code(struct ac_error *err, ac_kind kind, const char *code,
   return kind;
 }
 
+const char *ac_error_description(const struct ac_error *err)
+{
+  return err->is_value ? "" : err->foreign;
+}
+
+const char *ac_error_value(const struct ac_error *err)
+{
+  return err->is_value ? err->foreign : "";
+}
+
+void ac_error_set_value(struct ac_error *err, const char *value)
+{
+  if (!err)
+    return;
+  err->is_value = 1;
+  snprintf(err->foreign, AC_ERROR_VALUE_BYTES, "%s", value);
+}
+
 const char *ac_kind_name(ac_kind kind)
 {
   return (int)kind >= 0 && (int)kind < KIND_COUNT ? kinds[kind].name : "ok";
@@ -93,8 +111,9 @@ size_t ac_error_sentence(const struct ac_error *err, const char *operation,
                          char *out, size_t size)
 {
   char status[24] = "";
-  const char *words = err->text[0] ? err->text : err->description;
-  const char *more = err->text[0] ? err->description : "";
+  const char *theirs = ac_error_description(err);
+  const char *words = err->text[0] ? err->text : theirs;
+  const char *more = err->text[0] ? theirs : "";
   int length;
 
   if (err->http_status)
@@ -116,8 +135,8 @@ size_t ac_text_clean(const char *bytes, size_t length, char *out, size_t size)
   int space = 0;
 
   while (i < length) {
-    size_t step = ac_utf8_character(bytes + i, length - i);
     unsigned char c = (unsigned char)bytes[i];
+    size_t step = c < 0x80 ? 1 : ac_utf8_character(bytes + i, length - i);
 
     if (step == 0 || c <= 0x20 || c == 0x7f ||
         (c == 0xc2 && (unsigned char)bytes[i + 1] < 0xa0)) { /* C1 controls */

@@ -46,7 +46,7 @@ enum {
   AC_ERROR_CODE_BYTES = 64,         /* with the final NUL */
   AC_ERROR_TEXT_BYTES = 192,
   AC_ERROR_DESCRIPTION_BYTES = 257, /* 256 bytes of the service's own words */
-  AC_ERROR_VALUE_BYTES = 129,
+  AC_ERROR_VALUE_BYTES = 129,       /* of a value that was not understood */
   AC_ERROR_SENTENCE_BYTES = 640
 };
 
@@ -57,9 +57,9 @@ struct ac_error {
   int64_t retry_after_ms;           /* -1: none given */
   char code[AC_ERROR_CODE_BYTES];   /* "" when there is none */
   char text[AC_ERROR_TEXT_BYTES];   /* our own words */
-  char description[AC_ERROR_DESCRIPTION_BYTES]; /* the service's words */
-  int has_value;                    /* the one below may be empty, too */
-  char value[AC_ERROR_VALUE_BYTES]; /* the value that was not understood */
+  char is_value;                    /* what is foreign is a value */
+  char foreign[AC_ERROR_DESCRIPTION_BYTES]; /* the service's words, or else the
+                                               value that was not understood */
 };
 
 /* The empty error, kind AC_OK. */
@@ -80,6 +80,14 @@ __attribute__((format(printf, 4, 5)))
 #endif
 ac_kind ac_error_set_code(struct ac_error *err, ac_kind kind, const char *code,
                           const char *format, ...);
+
+/* The service's words, the value that was not understood; "" when the error has
+   none. No error has both. */
+const char *ac_error_description(const struct ac_error *err);
+const char *ac_error_value(const struct ac_error *err);
+
+/* Sets the value; err may be NULL. */
+void ac_error_set_value(struct ac_error *err, const char *value);
 
 /* Lua name of a kind ("network"); "ok" for AC_OK. */
 const char *ac_kind_name(ac_kind kind);

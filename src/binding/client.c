@@ -277,7 +277,7 @@ static int client_next_done(lua_State *L)
                   call->elapsed_ms);
   }
   box->parked = NULL;
-  ac_call_free(call);
+  ac_runner_return(box->runner, call);
   return results;
 }
 

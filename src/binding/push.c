@@ -37,10 +37,9 @@ static void push_json(lua_State *L, const cJSON *item, int depth)
   if (depth > AC_PUSH_MAX_DEPTH)
     luaL_error(L, "an answer with more than %d levels", AC_PUSH_MAX_DEPTH);
   luaL_checkstack(L, 4, "answer");
-  if (cJSON_IsObject(item) || cJSON_IsArray(item))
+  switch (item->type & 0xff) {
+  case cJSON_Object:
     cJSON_ArrayForEach(child, item) count++;
-
-  if (cJSON_IsObject(item)) {
     lua_createtable(L, 0, count);
     cJSON_ArrayForEach(child, item)
     {
@@ -48,7 +47,9 @@ static void push_json(lua_State *L, const cJSON *item, int depth)
       push_json(L, child, depth + 1);
       lua_rawset(L, -3);
     }
-  } else if (cJSON_IsArray(item)) {
+    break;
+  case cJSON_Array:
+    cJSON_ArrayForEach(child, item) count++;
     lua_createtable(L, count, 0);
     count = 0;
     cJSON_ArrayForEach(child, item)
@@ -56,14 +57,12 @@ static void push_json(lua_State *L, const cJSON *item, int depth)
       push_json(L, child, depth + 1);
       lua_rawseti(L, -2, ++count);
     }
-  } else if (cJSON_IsString(item)) {
-    lua_pushstring(L, item->valuestring);
-  } else if (cJSON_IsNumber(item)) {
-    push_number(L, item->valuedouble);
-  } else if (cJSON_IsBool(item)) {
-    lua_pushboolean(L, cJSON_IsTrue(item));
-  } else {
-    lua_pushnil(L);
+    break;
+  case cJSON_String: lua_pushstring(L, item->valuestring); break;
+  case cJSON_Number: push_number(L, item->valuedouble); break;
+  case cJSON_True: lua_pushboolean(L, 1); break;
+  case cJSON_False: lua_pushboolean(L, 0); break;
+  default: lua_pushnil(L); break;
   }
 }
 
@@ -93,12 +92,12 @@ void ac_push_error(lua_State *L, const struct ac_error *err,
   }
   if (err->http_status)
     ac_set_whole(L, "http_status", err->http_status);
-  if (err->description[0])
-    ac_set_text(L, "description", err->description);
+  if (ac_error_description(err)[0])
+    ac_set_text(L, "description", ac_error_description(err));
   if (err->retry_after_ms >= 0)
     ac_set_whole(L, "retry_after_ms", err->retry_after_ms);
-  if (err->has_value)
-    ac_set_text(L, "value", err->value);
+  if (err->is_value) /* it may be empty, too */
+    ac_set_text(L, "value", ac_error_value(err));
   luaL_getmetatable(L, AC_ERROR_METATABLE);
   lua_setmetatable(L, -2);
 }

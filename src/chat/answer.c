@@ -121,15 +121,6 @@ ac_kind ac_decode_data(const cJSON *envelope, const char *const *arguments,
   return AC_OK;
 }
 
-static void note_value(struct ac_error *err,
-                       const char value[AC_ERROR_VALUE_BYTES])
-{
-  if (!err)
-    return;
-  err->has_value = 1;
-  strcpy(err->value, value);
-}
-
 static ac_kind wrong_count(const cJSON *item, struct ac_error *err)
 {
   int is_text = cJSON_IsString(item);
@@ -153,7 +144,7 @@ static ac_kind wrong_count(const cJSON *item, struct ac_error *err)
       err, AC_ERR_BAD_RESPONSE, "range",
       "expected a whole number from 0 to 2^53 - 1 as count, got %s%s%s",
       is_text ? "\"" : "", value, is_text ? "\"" : "");
-  note_value(err, value);
+  ac_error_set_value(err, value);
   return kind;
 }
 
@@ -253,6 +244,6 @@ ac_kind ac_decode_status(const cJSON *envelope, const char *const *arguments,
   ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "unknown_status",
                     "expected delivered or undelivered as status, got \"%s\"",
                     value);
-  note_value(err, value);
+  ac_error_set_value(err, value);
   return AC_ERR_BAD_RESPONSE;
 }

@@ -35,7 +35,7 @@ ac_kind ac_decode_count(const cJSON *envelope, const char *const *arguments,
 /* result.status: the service's word as it came; result.delivered: boolean. The
    second argument is the message id, compared exactly. A message that is not
    known is not_found/message; a word that is not, bad_response/unknown_status
-   with the word in err->value. */
+   with the word as its value. */
 ac_kind ac_decode_status(const cJSON *envelope, const char *const *arguments,
                          cJSON *result, struct ac_error *err);
 

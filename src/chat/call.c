@@ -8,6 +8,9 @@
 
 enum { MAX_PART_BYTES = 1024 };
 
+/* Does not compile when a call is larger than glibc is quick with. */
+typedef char small_enough[sizeof(struct ac_call) <= 1032 ? 1 : -1];
+
 const char *const ac_phase_names[AC_PHASES] = {"dns", "connect", "tls",
                                                "first_byte", "body"};
 
@@ -46,8 +49,6 @@ void ac_call_free(struct ac_call *call)
     ac_buffer_wipe(&call->reply.body);
     wipe_strings(call->result);
   }
-  for (int i = 0; i < AC_MAX_ARGUMENTS; i++)
-    free(call->arguments[i]);
   free(call->path);
   free(call->body);
   ac_buffer_free(&call->reply.body);
@@ -60,24 +61,35 @@ static ac_kind no_memory(struct ac_error *err)
   return ac_error_set(err, AC_ERR_MEMORY, "no memory for a call");
 }
 
-static char *copy_bytes(const char *bytes, size_t length)
+/* Returns what follows the copy and its NUL. */
+static char *put_text(char *to, const char *bytes, size_t length)
 {
-  char *copy = malloc(length + 1);
-
-  if (!copy)
-    return NULL;
   if (length > 0)
-    memcpy(copy, bytes, length);
-  copy[length] = '\0';
-  return copy;
+    memcpy(to, bytes, length);
+  to[length] = '\0';
+  return to + length + 1;
 }
 
-/* The built path as the call's own, no longer than needed: calls may wait by
-   the ten thousand. */
-static ac_kind take_path(struct ac_call *call, struct ac_buffer *path,
-                         struct ac_error *err)
+/* The built path and the arguments as the call's own, in one piece that is no
+   longer than needed. */
+static ac_kind take_texts(struct ac_call *call, struct ac_buffer *path,
+                          const struct ac_slice *arguments, int count,
+                          struct ac_error *err)
 {
-  call->path = copy_bytes(path->bytes, path->length);
+  size_t size = path->length + 1;
+  char *at;
+
+  for (int i = 0; i < count; i++)
+    size += arguments[i].length + 1;
+  call->path = at = malloc(size);
+  if (at) {
+    at = put_text(at, path->bytes, path->length);
+    for (int i = 0; i < count; i++) {
+      call->arguments[i] = at;
+      at = put_text(at, arguments[i].bytes, arguments[i].length);
+    }
+    call->argument_count = count;
+  }
   ac_buffer_free(path);
   return call->path ? AC_OK : no_memory(err);
 }
@@ -86,7 +98,6 @@ ac_kind ac_call_prepare(struct ac_call *call, const struct ac_endpoint *row,
                         const struct ac_slice *arguments, struct ac_error *err)
 {
   struct ac_buffer path;
-  int count = ac_endpoint_argument_count(row);
   ac_kind kind;
 
   ac_buffer_init(&path, AC_MAX_PATH_BYTES);
@@ -95,16 +106,11 @@ ac_kind ac_call_prepare(struct ac_call *call, const struct ac_endpoint *row,
     ac_buffer_free(&path);
     return kind;
   }
-  kind = take_path(call, &path, err);
-  for (int i = 0; kind == AC_OK && i < count; i++) {
-    call->arguments[i] = copy_bytes(arguments[i].bytes, arguments[i].length);
-    if (!call->arguments[i])
-      kind = no_memory(err);
-  }
+  kind = take_texts(call, &path, arguments, ac_endpoint_argument_count(row),
+                    err);
   if (kind != AC_OK)
     return kind;
   call->endpoint = row;
-  call->argument_count = count;
   strcpy(call->method, row->method);
   call->idempotent = (row->flags & AC_IDEMPOTENT) != 0;
   return AC_OK;
@@ -196,9 +202,11 @@ ac_kind ac_call_prepare_request(struct ac_call *call, const char *method,
     ac_buffer_free(&path);
     return kind;
   }
-  kind = take_path(call, &path, err);
+  kind = take_texts(call, &path, NULL, 0, err);
   if (kind == AC_OK && body.bytes) {
-    call->body = copy_bytes(body.bytes, body.length);
+    call->body = malloc(body.length + 1);
+    if (call->body)
+      put_text(call->body, body.bytes, body.length);
     call->body_length = body.length;
     if (!call->body)
       kind = no_memory(err);

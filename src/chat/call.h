@@ -2,7 +2,9 @@
  *
  * The only heap object that travels: built by the binding, taken by
  * ac_client_submit, lent to a transport, given back by ac_client_take_done,
- * freed by whoever took it. It owns its texts, its reply and its result.
+ * freed by whoever took it. It owns its texts, its reply and its result. Small
+ * on purpose: calls may wait by the ten thousand, and glibc is quick with
+ * pieces of at most 1032 bytes.
  *
  * Groups of fields, each with one writer: the asker (before submit), the brain
  * (client_state.h), the transport (the reply). */
@@ -38,16 +40,16 @@ extern const char *const ac_phase_names[AC_PHASES]; /* "dns", "connect", ... */
 
 struct ac_reply { /* the transport writes it, also when the attempt failed */
   int http_status;            /* 0: none */
-  char retry_after[48];       /* header texts, "" when absent */
-  char date[48];
+  int connections;            /* opened for this attempt */
+  char retry_after[40];       /* header texts, "" when absent */
+  char date[40];
   char content_encoding[24];
   struct ac_buffer body;
-  int reused;                 /* the connection had been used before */
-  int connections;            /* opened for this attempt */
   int64_t bytes_in, bytes_out;
-  int64_t phase_us[AC_PHASES];
+  uint32_t phase_us[AC_PHASES];
   enum ac_phase phase;        /* where it was when it was dropped */
-  int sent;                   /* may the request have arrived? 0 only when
+  char reused;                /* the connection had been used before */
+  char sent;                  /* may the request have arrived? 0 only when
                                  surely no byte of it was sent */
 };
 
@@ -62,19 +64,20 @@ enum ac_call_state {
 struct ac_call {
   /* -- the asker's -- */
   const struct ac_endpoint *endpoint; /* NULL: any other operation */
-  char *arguments[AC_MAX_ARGUMENTS];  /* NUL-terminated, no NUL inside */
+  const char *arguments[AC_MAX_ARGUMENTS]; /* NUL-terminated, no NUL inside;
+                                 in the memory of `path`, behind it */
   int argument_count;
+  int max_attempts;           /* 0: the client's */
   char method[16];
   char *path;                 /* below the app's prefix, encoded, with "?..." */
   char *body;                 /* NULL: none; JSON */
   size_t body_length;
-  int idempotent;
-  int envelope;               /* leave the whole answer in the result */
+  char idempotent;
+  char envelope;              /* leave the whole answer in the result */
+  char batch;                 /* comes after single calls; its deadline starts
+                                 when it gets its turn */
   int64_t timeout_ms;         /* 0: the client's */
   int64_t attempt_timeout_ms; /* 0: the client's */
-  int max_attempts;           /* 0: the client's */
-  int batch;                  /* comes after single calls; its deadline starts
-                                 when it gets its turn */
   int64_t max_pause_ms;       /* batch: how long an outage may hold it; 0:
                                  300000 */
 
@@ -82,7 +85,10 @@ struct ac_call {
   int64_t id;
   struct ac_list link;
   enum ac_call_state state;
-  int internal;               /* a token fetch of the client's own */
+  char internal;              /* a token fetch of the client's own */
+  char resent;                /* its one resend after a renewal is used up */
+  char fresh;                 /* the next attempt wants a new connection */
+  char distrust;              /* the answer was another's: drop its connection */
   size_t heap_index;          /* in the client's alarm heap */
   struct ac_call *next_in_index;
   int64_t alarm_ms;           /* when something is due for it; INT64_MAX: never */
@@ -94,10 +100,7 @@ struct ac_call {
   int attempts;               /* sent so far */
   int faults;                 /* those with a transient fault that counts */
   int throttled;              /* those that were answered 429 */
-  int resent;                 /* its one resend after a renewal is used up */
   uint32_t generation;        /* of the token it was sent with */
-  int fresh;                  /* the next attempt wants a new connection */
-  int distrust;               /* the answer was another's: drop its connection */
   int64_t elapsed_ms;
 
   /* -- lent to the transport with the call -- */

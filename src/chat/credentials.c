@@ -216,8 +216,8 @@ void ac_credentials_failed(struct ac_credentials *c,
                       cause->text[0] ? ": " : "", cause->text);
   c->failure.retryable = ac_error_retryable(cause);
   c->failure.http_status = cause->http_status;
-  memcpy(c->failure.description, cause->description,
-         sizeof c->failure.description);
+  c->failure.is_value = cause->is_value;
+  memcpy(c->failure.foreign, cause->foreign, sizeof c->failure.foreign);
   c->fetching = c->fetch_due = 0;
   c->next_fetch_ms = now_ms + AC_TOKEN_FETCH_GAP_MS;
 }
@@ -390,8 +390,7 @@ void ac_credentials_hide(const struct ac_credentials *c, const char *also,
   for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
     hide(err->code, secrets[i]);
     hide(err->text, secrets[i]);
-    hide(err->description, secrets[i]);
-    hide(err->value, secrets[i]);
+    hide(err->foreign, secrets[i]);
   }
 }
 

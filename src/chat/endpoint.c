@@ -40,8 +40,8 @@ int ac_endpoint_argument_count(const struct ac_endpoint *row)
 {
   int count = 0;
 
-  for (const char *at = row->path; *at; at++)
-    count += *at == '{';
+  for (const char *at = row->path; (at = strchr(at, '{')) != NULL; at++)
+    count++;
   return count;
 }
 

@@ -334,7 +334,7 @@ ac_kind ac_refusal_read(int http_status, const char *bytes, size_t length,
     return meanings[i].kind;
   err->http_status = http_status;
   err->retryable = meanings[i].retryable;
-  memcpy(err->description, words.description, sizeof err->description);
+  memcpy(err->foreign, words.description, sizeof err->foreign);
   if (class == 0)
     strcpy(err->text, "expected HTTP status 200");
   else if (class == 3)
@@ -353,6 +353,6 @@ void ac_refusal_note_words(const cJSON *envelope, struct ac_error *err)
        !cJSON_GetObjectItemCaseSensitive(envelope, "error_description")))
     return;
   words_of_object(envelope, &words);
-  strcpy(err->description,
+  strcpy(err->foreign,
          words.description[0] ? words.description : words.error);
 }

@@ -34,6 +34,10 @@ void ac_io_thread_token_failed(struct ac_io_thread *io, const char *message);
 int ac_io_thread_poll(struct ac_io_thread *io, int64_t wait_ms);
 int ac_io_thread_ready(const struct ac_io_thread *io);
 struct ac_call *ac_io_thread_take_done(struct ac_io_thread *io);
+/* Takes a call back that take_done gave, read. The thread frees it, when it has
+   something to do anyway: it made the many small pieces of the result, and the
+   owner may have a frame to draw. */
+void ac_io_thread_return(struct ac_io_thread *io, struct ac_call *call);
 int ac_io_thread_next_event(struct ac_io_thread *io, struct ac_event *out);
 int ac_io_thread_fd(const struct ac_io_thread *io);
 int ac_io_thread_due_in_ms(const struct ac_io_thread *io);

@@ -389,6 +389,14 @@ struct ac_call *ac_runner_take_done(struct ac_runner *r)
   return AC_LIST_ENTRY(node, struct ac_call, link);
 }
 
+void ac_runner_return(struct ac_runner *r, struct ac_call *call)
+{
+  if (r->io)
+    ac_io_thread_return(r->io, call);
+  else
+    ac_call_free(call);
+}
+
 int ac_runner_next_event(struct ac_runner *r, struct ac_event *out)
 {
   return r->io ? ac_io_thread_next_event(r->io, out)

@@ -93,7 +93,7 @@ static int on_request(void *data, char *remote_ip, char *local_ip,
     s->requests++;
     ac_socket_begin_use(s, &t->use);
   }
-  t->call->reply.reused = kept;
+  t->call->reply.reused = (char)kept;
   t->sent = 1;
   return CURL_PREREQFUNC_OK;
 }
@@ -540,7 +540,7 @@ static enum ac_phase measure(struct ac_transfer *t)
     if (i == (int)phase)
       marks[i] = spent_us;
     if (marks[i] > last) {
-      reply->phase_us[i] = marks[i] - last;
+      reply->phase_us[i] = (uint32_t)(marks[i] - last); /* up to 71 minutes */
       last = marks[i];
     }
   }
@@ -551,7 +551,7 @@ static enum ac_phase measure(struct ac_transfer *t)
   curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &number);
   reply->bytes_out = number;
   reply->phase = phase;
-  reply->sent = t->sent;
+  reply->sent = (char)t->sent;
   if (t->use.socket)
     t->use.socket->bytes_in += reply->bytes_in;
   return phase;
