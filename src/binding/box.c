@@ -59,7 +59,7 @@ int ac_box_check_id(lua_State *L, int index, int64_t *out_id)
 
   luaL_checktype(L, index, LUA_TNUMBER);
   id = (double)lua_tonumber(L, index);
-  if (!(id >= 1 && id <= 9007199254740991.0))
+  if (!(id >= 1 && id <= AC_MAX_EXACT))
     return 0;
   *out_id = (int64_t)id;
   return (double)*out_id == id;

@@ -12,8 +12,6 @@
 #include "request.h"
 #include "skynet.h"
 
-#define MAX_TTL_S 315360000.0 /* ten years */
-
 /* A number that stands for milliseconds to wait: rounded up, so that a wait of
    0.2 ms is not a busy loop; NaN and what is below 0 do not wait. */
 static int64_t check_wait_ms(lua_State *L, int index)
@@ -328,9 +326,10 @@ static int client_set_token(lua_State *L)
   if (!lua_isnoneornil(L, 3)) {
     luaL_checktype(L, 3, LUA_TNUMBER);
     ttl = (double)lua_tonumber(L, 3);
-    if (!(ttl >= 1 && ttl <= MAX_TTL_S) || (double)(int64_t)ttl != ttl) {
+    if (!(ttl >= 1 && ttl <= AC_MAX_TTL_S) || (double)(int64_t)ttl != ttl) {
       ac_error_set(&err, AC_ERR_ARGUMENT,
-                   "ttl_s must be a whole number from 1 to %.0f", MAX_TTL_S);
+                   "ttl_s must be a whole number from 1 to %.0f",
+                   AC_MAX_TTL_S);
       return ac_return_error(L, &err, NULL);
     }
     ttl_s = (int64_t)ttl;

@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* 2^53 - 1: up to here every Lua counts exactly. */
+#define AC_MAX_EXACT 9007199254740991.0
+
 /* An integer where Lua has them. Elsewhere numbers are doubles, which are
    wider than a 32-bit lua_Integer. */
 static inline void ac_push_whole(lua_State *L, int64_t value)

@@ -8,8 +8,6 @@
 #include "fields.h"
 #include "push.h"
 
-#define MAX_EXACT 9007199254740991.0
-
 void ac_manual_init(struct ac_box *box, const struct ac_runner_config *config)
 {
   const char *url = config->client.base_url;
@@ -204,7 +202,7 @@ static int64_t check_moment(lua_State *L, int index)
 
   luaL_checktype(L, index, LUA_TNUMBER);
   moment = (double)lua_tonumber(L, index);
-  luaL_argcheck(L, moment >= 0 && moment <= MAX_EXACT, index,
+  luaL_argcheck(L, moment >= 0 && moment <= AC_MAX_EXACT, index,
                 "no moment in time");
   return (int64_t)moment;
 }

@@ -11,8 +11,6 @@
 #include "fields.h"
 
 #define MAX_MS 2147483647.0 /* 2^31 - 1: 24 days */
-#define MAX_EXACT 9007199254740991.0
-#define MAX_TTL_S 315360000.0 /* ten years; the service gives weeks */
 
 #define COUNT(rows) ((int)(sizeof(rows) / sizeof(rows)[0]))
 
@@ -46,9 +44,9 @@ static const struct ac_field option_rows[] = {
     {"shared_limiter",     AC_FIELD_TEXT_OR_TABLE, 0, 0, 0},
     /* for specs */
     {"transport",          AC_FIELD_TEXT,    AT(transport), 0, 0},
-    {"frozen_ms",          AC_FIELD_WHOLE,   AT(frozen_ms), 0, MAX_EXACT},
-    {"frozen_wall_s",      AC_FIELD_WHOLE,   AT(frozen_wall_s), 0, MAX_EXACT},
-    {"seed",               AC_FIELD_WHOLE,   AT(seed), 0, MAX_EXACT},
+    {"frozen_ms",          AC_FIELD_WHOLE,   AT(frozen_ms), 0, AC_MAX_EXACT},
+    {"frozen_wall_s",      AC_FIELD_WHOLE,   AT(frozen_wall_s), 0, AC_MAX_EXACT},
+    {"seed",               AC_FIELD_WHOLE,   AT(seed), 0, AC_MAX_EXACT},
 };
 #undef AT
 static const struct ac_fields option_fields = {
@@ -68,7 +66,7 @@ static const struct ac_field credential_rows[] = {
     {"app_certificate_file", AC_FIELD_TEXT,    AT(app_certificate_file), 0, 0},
     {"client_id",            AC_FIELD_TEXT,    AT(client_id), 0, 0},
     {"client_secret",        AC_FIELD_TEXT,    AT(client_secret), 0, 0},
-    {"ttl_s",                AC_FIELD_WHOLE,   AT(ttl_s), 1, MAX_TTL_S},
+    {"ttl_s",                AC_FIELD_WHOLE,   AT(ttl_s), 1, AC_MAX_TTL_S},
     {"exchange",             AC_FIELD_BOOLEAN, AT(exchange), 0, 0},
 };
 #undef AT

@@ -5,6 +5,8 @@
 #include "../net/runner.h"
 #include "compat.h"
 
+#define AC_MAX_TTL_S 315360000.0 /* ten years; the service gives weeks */
+
 enum { AC_MAX_CERTIFICATE_FILE_BYTES = 4096, AC_MAX_USER_AGENT_BYTES = 256 };
 
 struct ac_options { /* texts borrowed from the Lua table */
