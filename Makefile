@@ -290,7 +290,7 @@ skynet-test: skynet ## the specs that run in a real skynet (SKYNET=tree)
 	  RUN_ENV="SKYNET='$(abspath $(SKYNET))'"
 
 skynet-bench: skynet $(MODULE) ## round trips and their price in skynet (SKYNET=tree)
-	@env $(HOST_PATH) SKYNET='$(abspath $(SKYNET))' $(LUA) spec/skynet/bench.lua
+	@env $(HOST_PATH) SKYNET='$(abspath $(SKYNET))' $(LUA) bench/skynet.lua
 
 # ------------------------------------------------------- what is not a spec
 check: ## luacheck, layers, warnings as errors, stubs, rockspec; no specs
@@ -329,10 +329,10 @@ clean: ## remove everything that was built
 
 help: ## this table
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
-	  while IFS='|' read -r word does; do printf '  make %-11s %s\n' "$$word" "$$does"; done
+	  while IFS='|' read -r word does; do printf '  make %-12s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples load check meta rock bench nginx-test nginx-bench,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples load check meta rock bench nginx-test nginx-bench skynet-test skynet-bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 

@@ -2,6 +2,7 @@
 --- servers on loopback: one that is fast, and one that never says anything.
 
 local socket = require "socket"
+local programs = require "spec.support.programs"
 local clock = require "bench_clock"
 
 local support = { clock = clock }
@@ -37,12 +38,7 @@ function support.client(options)
   return assert(require "agora_chat".new(all))
 end
 
-local function run(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
+local run = programs.run
 support.run = run
 
 --- Is this program there? Its path.
@@ -88,13 +84,6 @@ http {
 }
 ]]
 
-local function free_port()
-  local s = assert(socket.bind("127.0.0.1", 0))
-  local _, port = s:getsockname()
-  s:close()
-  return port
-end
-
 local function wait_for(port)
   local limit = clock.wall() + 10
   repeat
@@ -116,7 +105,7 @@ function support.fast()
   run("chmod 755 " .. dir)
   run(("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
     .. "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout %s/key.pem -out %s/certificate.pem"):format(dir, dir))
-  local values = { dir = dir, port = free_port(), tls_port = free_port() }
+  local values = { dir = dir, port = programs.free_port(), tls_port = programs.free_port() }
   local f = assert(io.open(dir .. "/nginx.conf", "w"))
   f:write((CONF:gsub("%%%((%w+[_%w]*)%)", function(key) return tostring(assert(values[key], key)) end)))
   f:close()

@@ -47,6 +47,16 @@ local function check_loop(loop)
     error(("loop must be a table, such as require 'agora_chat.loop.tick', got %s"):format(type(loop)), 3)
   end
   if type(loop.wait) ~= "function" then error("loop.wait must be a function", 3) end
+  for _, name in ipairs { "wake", "admit", "started", "spawn", "attach", "detach" } do
+    local given = loop[name]
+    if given ~= nil and type(given) ~= "function" then
+      error(("loop.%s must be a function, got %s"):format(name, type(given)), 3)
+    end
+  end
+  local threaded = loop.threaded
+  if threaded ~= nil and type(threaded) ~= "boolean" then
+    error("loop.threaded must be a boolean, got " .. type(threaded), 3)
+  end
 end
 
 --- Makes a client. Wrong types and unknown options raise; values that cannot
@@ -62,7 +72,8 @@ function agora_chat.new(options)
   if loop == nil then loop = require "agora_chat.loop.blocking" end
   check_loop(loop)
   local threaded = options.threaded
-  if threaded == nil then threaded = loop.threaded or false end
+  if threaded == nil then threaded = loop.threaded end
+  threaded = threaded and true or false         -- of another type: core.new raises, by its name
 
   local resolved, problem = with_certificate(options)
   if not resolved then return nil, problem end
@@ -79,8 +90,9 @@ end
 ---@return boolean
 function agora_chat.is_error(value)
   if getmetatable(value) == Error then return true end
-  return type(value) == "table" and type(value.message) == "string"
-    and type(value.kind) == "string" and core.kinds[value.kind] == true
+  if type(value) ~= "table" then return false end
+  local kind = rawget(value, "kind")            -- raw: a strict table would raise
+  return type(kind) == "string" and core.kinds[kind] == true and type(rawget(value, "message")) == "string"
 end
 
 return agora_chat

@@ -43,12 +43,11 @@ describe("a count", function()
     counts("0", data '"0"')
     counts("12", data '"12"')
     counts("9007199254740991", data '"9007199254740991"')
-    for _, text in ipairs { " 12", "12 ", "012", "00", "+1", "1.0", "1e3", "-1", "0x1", "12abc", "9007199254740992",
+    for _, text in ipairs { "", " 12", "12 ", "012", "00", "+1", "1.0", "1e3", "-1", "0x1", "12abc", "9007199254740992",
                             ("1"):rep(70) } do
       local err = refuses(count, "range", data('"' .. text .. '"'))
       assert.equal(text, err.value)
     end
-    refuses(count, "range", data '""')
   end)
 
   it("is a whole number from 0 to 2^53 - 1, exactly (J04 to J07)", function()
@@ -169,11 +168,10 @@ describe("a status", function()
   end)
 
   it("that is not understood is an error, never 'not delivered' (J22)", function()
-    for _, word in ipairs { "Delivered", "read", "delivered ", " delivered", "undeliverd", "UNDELIVERED" } do
+    for _, word in ipairs { "", "Delivered", "read", "delivered ", " delivered", "undeliverd", "UNDELIVERED" } do
       local err = refuses(status, "unknown_status", ('{"data":{"123":"%s"}}'):format(word))
       assert.equal(word, err.value)
     end
-    refuses(status, "unknown_status", '{"data":{"123":""}}')
     for _, value in ipairs { "null", "true", "false", "1", "0", "[]", "{}" } do
       refuses(status, "shape", ('{"data":{"123":%s}}'):format(value))
     end

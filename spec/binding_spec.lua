@@ -1,4 +1,5 @@
 local core = require "agora_chat.core"
+local programs = require "spec.support.programs"
 
 local APP_ID = "970ca35de60c44645bbae8a215061b33"
 local CERTIFICATE = "5cfd2fd1755d40ecb72977518be15d3b"
@@ -229,8 +230,10 @@ describe("credentials", function()
     it("are refused when they cannot be one", function()
       contains("is empty", refused(write "\n"))
       contains("NUL", refused(write(CERTIFICATE .. "\0x")))
+      contains("NUL", refused(write(CERTIFICATE .. "\0")))
       contains("longer than 4096", refused(write(("a"):rep(4097))))
-      contains("32 hex digits", refused(write(("a"):rep(4096))))
+      contains("app_certificate_file must hold 32 hex digits", refused(write(("a"):rep(4096))))
+      contains("app_certificate_file must hold 32 hex digits", refused(write("\239\187\191" .. CERTIFICATE)))
       contains("cannot be opened", refused(with { app_certificate_file = "/nonexistent" }))
       contains("regular file", refused(with { app_certificate_file = "/dev/zero" }))
       contains("regular file", refused(with { app_certificate_file = "/tmp" }))
@@ -787,23 +790,10 @@ describe("a client", function()
 end)
 
 describe("a client of a parent process", function()
-  local forker = require "forker"
-
-  --- 0 when `check` holds in a forked child.
-  local function in_child(check)
-    local pid = forker.fork()
-    if pid == 0 then
-      local ok, problem = pcall(check)
-      if not ok then io.stderr:write(tostring(problem), "\n") end
-      forker.leave(ok and 0 or 1)
-    end
-    return forker.wait(pid)
-  end
-
   it("says forked, but closes", function()
     local client = assert(new())
     assert(client:submit("offline_msg_count", nil, "alice"))
-    local status = in_child(function()
+    local status = programs.in_child(function()
       assert(client:forked())
       for _, name in ipairs { "poll", "ready", "next_done", "next_event", "fd", "due_in_ms", "pending", "stats",
                               "wants_token", "next_outgoing", "submit", "cancel", "set_token" } do

@@ -32,8 +32,28 @@ describe("agora_chat.new", function()
     assert.truthy(message:find("unknown option 'bas_url'; did you mean 'base_url'?", 1, true), message)
     assert.has_error(function() scripted.client { loop = "tick" } end)
     assert.has_error(function() scripted.client { loop = {} } end)
+    ok, message = pcall(scripted.client, { threaded = "yes" })
+    assert.is_false(ok)
+    assert.truthy(message:find("threaded must be a boolean, got string", 1, true), message)
+    assert.has_error(function() scripted.client { loop = { wait = print, wake = 5 } } end,
+      "loop.wake must be a function, got number")
+    assert.has_error(function() scripted.client { loop = { wait = print, threaded = "no" } } end,
+      "loop.threaded must be a boolean, got string")
     assert.has_error(function() scripted.client { threaded = 1 } end)
     assert.has_error(function() scripted.client { on_error = {} } end)
+  end)
+
+  it("refuses brackets without an IPv6 address in them", function()
+    for _, threaded in ipairs { false, true } do
+      for _, host in ipairs { "[::1::2]", "[:::]", "[1.2.3.4]" } do
+        local client, err = agora_chat.new {
+          base_url = "https://" .. host, app_id = "an-app", credentials = { token = "t" }, threaded = threaded,
+        }
+        assert.is_nil(client)
+        assert.equal("argument", err.kind)
+        assert.truthy(err.message:find("base_url", 1, true), err.message)
+      end
+    end
   end)
 
   it("returns an error for what the world may do", function()
@@ -122,6 +142,7 @@ describe("an error", function()
     assert.is_false(agora_chat.is_error { kind = "timeout", operation = "offline_msg_count" })   -- an event
     assert.is_false(agora_chat.is_error "timeout")
     assert.is_false(agora_chat.is_error(nil))
+    assert.is_false(agora_chat.is_error(setmetatable({}, { __index = function() error "a strict table" end })))
   end)
 end)
 
@@ -540,6 +561,9 @@ describe("tick", function()
     local client = tick_client()
     assert.has_error(function() client:tick "8" end)
     assert.has_error(function() client:poll "8" end)
+    local ok, message = pcall(client.collect, client, "8")
+    assert.is_false(ok)
+    assert.truthy(message:find("collect: max must be a number, got string", 1, true), message)
     client:close()
   end)
 end)
@@ -573,6 +597,26 @@ describe("cancel", function()
     client:tick()
     assert.same({ "cancelled", "cancelled" }, ends)
     assert.equal(2, client:stats().cancelled)
+    client:close()
+  end)
+
+  it("holds for an answer that nobody has seen yet, too", function()
+    local client = tick_client { max_attempts = 1 }
+    for count, reply in ipairs { { http_status = 200, body = '{"data":{"alice":5}}' }, { http_status = 404 } } do
+      local heard
+      local call = assert(client:start("offline_msg_count", { "alice" }, function(...) heard = { ... } end))
+      client.core:deliver(client.core:next_outgoing().id, reply)
+      call:cancel()
+      assert.is_nil(heard)
+      assert.equal(1, client:tick())
+      assert.is_nil(heard[1])
+      assert.equal("cancelled", heard[2].kind)
+      assert.equal("offline_msg_count", heard[2].operation)
+      assert.equal(1, heard[2].attempts)
+      assert.equal(0, heard[2].elapsed_ms)
+      local s = client:stats()
+      assert.same({ count, 0, 0, count }, { s.accepted, s.ok, s.failed, s.cancelled })
+    end
     client:close()
   end)
 
@@ -672,6 +716,26 @@ describe("close", function()
     client:start("offline_msg_count", { "alice" })
     client:close()
     assert.equal(1, pending)
+  end)
+
+  it("lets a loop that is detached ask for the descriptor it watched", function()
+    for _, threaded in ipairs { false, true } do
+      local watched, left
+      local client = assert(agora_chat.new {
+        base_url = "http://127.0.0.1:1", app_id = "an-app", credentials = { token = "t" }, threaded = threaded,
+        loop = {
+          wait = quiet,
+          attach = function(c) watched = c:fd() end,
+          detach = function(c) left = c:fd() end,
+        },
+      })
+      client:close()
+      assert.is_true(watched >= 0)
+      assert.equal(watched, left)
+      local fd, err = client:fd()
+      assert.is_nil(fd)
+      assert.equal("closed", err.kind)
+    end
   end)
 
   it("is what <close> does", function()

@@ -259,6 +259,25 @@ describe("Easemob's own token", function()
     end
   end)
 
+  it("that does not come says whether trying later helps, and the service's word", function()
+    for _, case in ipairs {
+      { false, "invalid_grant", 400, '{"error":"invalid_grant"}' }, { false, "forbidden_op", 403, '{"error":"forbidden_op"}' },
+      { false, nil, 404, '{"error":"organization_application_not_found"}' }, { false, nil, 200, "{}" },
+      { true, "busy", 503, '{"error":"busy"}' }, { true, nil, 200, "" },
+      { true, nil, { kind = "network", code = "reset" } },
+    } do
+      local client = easemob({ max_attempts = 1 })
+      ask(client)
+      fake.answer(client, case[3], case[4])
+      assert.is_nil(client:next_outgoing())
+      local _, err = fake.result(client)
+      assert.equal("unauthorized", err.kind)
+      assert.equal(case[1], err.retryable)
+      assert.equal(case[2], err.code)
+      client:close()
+    end
+  end)
+
   it("is asked for again when the network failed, within the same call", function()
     local client = easemob()
     ask(client)
@@ -382,7 +401,7 @@ describe("renewal", function()
   end)
 end)
 
--- FAULTS.md L09, L10
+-- Faults L09, L10
 describe("a function", function()
   --- A tick client and what its service saw.
   local function client_with(give, options)
@@ -431,6 +450,17 @@ describe("a function", function()
       client:close()
       other:close()
     end
+  end)
+
+  it("may return an error of ours instead of a sentence", function()
+    local _, why = agora_chat.read_token "no token"
+    local client = client_with(function() return nil, why end)
+    local call = client:start("offline_msg_count", { "alice" })
+    step(client)
+    step(client)
+    assert.equal("unauthorized", call.err.kind)
+    assert.truthy(call.err.message:find(why.message, 1, true), call.err.message)
+    client:close()
   end)
 
   it("is not asked again within 5 s of a failure", function()
@@ -535,7 +565,7 @@ describe("a function", function()
   end)
 end)
 
--- FAULTS.md L01 to L06, L08
+-- Faults L01 to L06, L08
 describe("the clock", function()
   it("jumping a day makes one new token, and no error", function()
     for _, jump_s in ipairs { DAY_S, -DAY_S, 31, -31 } do
@@ -610,6 +640,57 @@ describe("the clock", function()
     local _, err = fake.result(client)
     assert.is_nil(err.message:find("clock", 1, true))
     client:close()
+  end)
+
+  it("fast or slow is seen too when a token is refused that is to be exchanged", function()
+    for _, off_s in ipairs { 600, -600 } do
+      local client = exchanged()
+      ask(client)
+      fake.answer(client, 401, '{"error":"unauthorized"}', { Date = http_date(fake.wall_s - off_s) })
+      assert.is_nil(client:next_outgoing())
+      assert.same({ ["unauthorized/unauthorized"] = 1 }, ends(client))
+      client:set_now(fake.now_ms + 6000)
+      ask(client)
+      local request = fake.answer(client, 200, '{"access_token":"YWMt-5","expires_in":1000}')
+      assert.equal(fake.wall_s + 6 - off_s - 60, read(fake.token_of(request)).issued_at_s)
+      fake.serve(client)
+      assert.same({ ok = 1 }, ends(client))
+      client:close()
+    end
+  end)
+
+  it("is not lost for good to one answer with a wrong Date", function()
+    for _, date_s in ipairs { 30, fake.wall_s - DAY_S, fake.wall_s + DAY_S, 4294967295, 253402300799 } do
+      local client = made(nil, { ttl_s = 300 })
+      ask(client)
+      fake.answer(client, 401, '{"error":"unauthorized"}', { Date = http_date(date_s) })
+      fake.serve(client, service(fake.wall_s))
+      ends(client)
+      client:set_now(fake.now_ms + 6000)
+      ask(client)
+      local requests = fake.serve(client, service(fake.wall_s + 6))
+      assert.equal(1, #requests)
+      assert.same({ ok = 1 }, ends(client))
+      local distance_s = math.abs(fake.wall_s - 60 - read(fake.token_of(requests[1])).issued_at_s)
+      assert.is_true(distance_s <= 30, distance_s)
+      client:close()
+    end
+  end)
+
+  it("of who is not the service leaves no mark", function()
+    for _, date in ipairs { http_date(fake.wall_s + 50 * 365 * DAY_S), http_date(30), http_date(2 ^ 32 + 30),
+                            "Fri, 31 Dec 9999 23:59:59 GMT" } do
+      local client = made()
+      ask(client)
+      fake.answer(client, 401, "<html>please log in</html>", { Date = date })      -- a gateway
+      fake.serve(client, service(fake.wall_s))
+      client:set_now(fake.now_ms + 10000)
+      ends(client)
+      ask(client)
+      fake.serve(client, service(fake.wall_s + 10))
+      assert.same({ ok = 1 }, ends(client), date)
+      client:close()
+    end
   end)
 
   it("on the wall moves no deadline, no backoff and no pace", function()

@@ -247,6 +247,8 @@ describe("the emulator", function()
     assert.is_nil((get(count_of "alice")))
     assert.equal(200, (get(count_of "alice")))
     assert.equal(400, (get("/o/a/token", { method = "POST", body = "{}" })))
+    assert.has_error(function() e:script("alice", { { error = "not_an_error" } }) end, "unknown error 'not_an_error'")
+    assert.equal(200, (get(count_of "alice")))
   end)
 
   it("cuts an answer after any byte", function()

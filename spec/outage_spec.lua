@@ -35,12 +35,6 @@ local function broken(options, service)
   return world
 end
 
-local function moments(world)
-  local list = {}
-  for i, request in ipairs(world.sent) do list[i] = request.at_ms end
-  return list
-end
-
 describe("twenty transient failures in a row", function()
   it("make the client leave the service alone for 1 s, not nineteen", function()
     for _, count in ipairs { 19, 20 } do
@@ -102,7 +96,7 @@ describe("while the service is down", function()
     local world = broken { timeout_ms = 100000 }
     for i = 1, 50 do world:submit("u" .. i) end
     world:run(60000)
-    assert.same({ 1000, 3000, 7000, 15000, 25000, 35000, 45000, 55000 }, moments(world))
+    assert.same({ 1000, 3000, 7000, 15000, 25000, 35000, 45000, 55000 }, world:moments())
   end)
 
   it("calls wait, and are answered when it is back", function()
@@ -220,10 +214,10 @@ describe("while the service is down", function()
     local mute = world:submit "mute"
     world:submit "bob"
     world:run(1200)
-    assert.same({ 1000 }, moments(world))
+    assert.same({ 1000 }, world:moments())
     world:cancel(mute)
     world:run()
-    assert.same({ 1000, 1200 }, moments(world))
+    assert.same({ 1000, 1200 }, world:moments())
     assert.same({ cancelled = 1, ok = 1 }, (world:tally()))
   end)
 
@@ -232,7 +226,7 @@ describe("while the service is down", function()
     world:submit "mute"
     world:submit "bob"
     world:run(10000)
-    assert.same({ 1000, 3500, 8000 }, { moments(world)[1], moments(world)[2], moments(world)[3] or 8000 })
+    assert.same({ 1000, 3500, 8000 }, { world:moments()[1], world:moments()[2], world:moments()[3] or 8000 })
     assert.equal("timeout", world.ended[21].err.kind)
   end)
 

@@ -19,18 +19,12 @@ local function busiest(world, span_ms)
   return most
 end
 
-local function moments(world)
-  local list = {}
-  for i, request in ipairs(world.sent) do list[i] = request.at_ms end
-  return list
-end
-
 describe("the pace", function()
   it("gives a burst, then one slot after another, to the millisecond", function()
     local world = simulated.new({ rate_per_s = 10, burst = 3 }, good)
     for i = 1, 8 do world:submit("u" .. i) end
     world:run()
-    assert.same({ 0, 0, 0, 100, 200, 300, 400, 500 }, moments(world))
+    assert.same({ 0, 0, 0, 100, 200, 300, 400, 500 }, world:moments())
   end)
 
   it("keeps fractions of a millisecond: no drift", function()
@@ -88,7 +82,7 @@ describe("the pace", function()
     world:jump(3600000)
     for i = 1, 6 do world:submit("u" .. i) end
     world:run()
-    assert.same({ 0, 3600000, 3600000, 3600000, 3600100, 3600200, 3600300 }, moments(world))
+    assert.same({ 0, 3600000, 3600000, 3600000, 3600100, 3600200, 3600300 }, world:moments())
   end)
 
   it("every attempt takes a slot, a retry too", function()
@@ -107,7 +101,7 @@ describe("the pace", function()
     end)
     for i = 1, 4 do world:submit("u" .. i) end
     world:run()
-    assert.same({ 0, 1000, 2000, 3000 }, moments(world))
+    assert.same({ 0, 1000, 2000, 3000 }, world:moments())
   end)
 end)
 

@@ -28,7 +28,7 @@ local function times(count, value, last)
 end
 
 describe("a transient fault", function()
-  -- FAULTS.md rows A, B, I21, I22, I26: kind and code after four attempts.
+  -- Faults A, B, I21, I22, I26: kind and code after four attempts.
   local faults = {
     { { kind = "network", code = "dns" }, "network", "dns" },
     { { kind = "network", code = "connect" }, "network", "connect" },
@@ -147,7 +147,7 @@ describe("a transient fault", function()
 end)
 
 describe("a final answer", function()
-  -- FAULTS.md rows I01, I08 to I11, I17, I27, C, D, G, H, J.
+  -- Faults I01, I08 to I11, I17, I27, C, D, G, H, J.
   local finals = {
     { 400, "rejected" }, { 405, "rejected" }, { 413, "rejected" }, { 415, "rejected" },
     { 418, "rejected" }, { 451, "rejected" }, { 403, "forbidden" },

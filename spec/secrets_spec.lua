@@ -2,6 +2,7 @@
 -- traceback, no statistics; and not in memory once the client is closed.
 local agora_chat = require "agora_chat"
 local fake = require "spec.support.fake"
+local programs = require "spec.support.programs"
 local scripted = require "spec.support.scripted"
 local tick = require "agora_chat.loop.tick"
 
@@ -269,24 +270,15 @@ describe("memory", function()
     print(found, scanned)
   ]]
 
-  local interpreter = arg and arg[-1] or nil
-
   --- How many pieces of the child's memory hold the certificate; nil where one cannot look.
   local function look(close, kind)
     local folder = os.tmpname()
     os.remove(folder)
     local backwards = "0123456789abcdef" .. ("%08x%08x"):format(os.time() % 65536 * 7, math.random(1, 2 ^ 30))
     assert(#backwards == 32)
-    local file = assert(io.open(folder .. ".hex", "w"))
-    file:write(backwards:reverse())
-    file:close()
-    local script = assert(io.open(folder .. ".lua", "w"))
-    script:write(CHILD)
-    script:close()
-    local pipe = assert(io.popen(("LUA_PATH='%s' LUA_CPATH='%s' '%s' %s.lua %s.hex %s %s '%s' 2>&1"):format(
-      package.path, package.cpath, interpreter, folder, folder, backwards, close and "close" or "open", kind)))
-    local out = pipe:read("*a")
-    pipe:close()
+    programs.write(folder .. ".hex", backwards:reverse())
+    programs.write(folder .. ".lua", CHILD)
+    local out = programs.run_lua { folder .. ".lua", folder .. ".hex", backwards, close and "close" or "open", kind }
     os.remove(folder .. ".hex")
     os.remove(folder .. ".lua")
     local found, scanned = out:match "^(%d+)%s+(%d+)"
@@ -295,7 +287,7 @@ describe("memory", function()
   end
 
   it("holds a certificate until close, and not after it", function()
-    if not interpreter then return pending "needs to know its own interpreter" end
+    if not programs.interpreter() then return pending "needs to know its own interpreter" end
     for _, kind in ipairs { "answered", "in flight", "exchange" } do
       local before, why = look(false, kind)
       if not before then return pending("cannot look at its own memory here: " .. tostring(why)) end

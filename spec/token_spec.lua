@@ -2,6 +2,7 @@
 local agora_chat = require "agora_chat"
 local cjson = require "cjson"
 local fake = require "spec.support.fake"
+local programs = require "spec.support.programs"
 local token007 = require "spec.support.token007"
 
 local APP_ID = "970CA35de60c44645bbae8a215061b33"
@@ -136,7 +137,7 @@ describe("a token", function()
   end)
 end)
 
--- FAULTS.md L14
+-- Fault L14
 describe("what is no token", function()
   local good = token007.bytes { services = { { type = 5, rest = str "alice" } } }
 
@@ -251,7 +252,7 @@ describe("a token made here", function()
     assert.equal(expected, math.random(1, 1e9))
   end)
 
-  -- FAULTS.md L07 and the bad input of ids and names
+  -- Faults L07 and the bad input of ids and names
   it("needs ids of 32 hex digits, a life and a name that can be", function()
     local function refuses(f, changes)
       local given = { app_id = APP_ID, app_certificate = CERTIFICATE, username = f == agora_chat.user_token and "alice" or nil }
@@ -302,21 +303,14 @@ describe("another reader", function()
   -- ours. It gets lines on standard input, so that no command shows a secret.
   local function verify(lines)
     local path = os.tmpname()
-    local file = assert(io.open(path, "wb"))
-    file:write(table.concat(lines, "\n"), "\n")
-    file:close()
-    local pipe = assert(io.popen("python3 spec/support/verify_token.py <" .. path .. " 2>&1"))
-    local out = pipe:read("*a")
-    pipe:close()
+    programs.write(path, table.concat(lines, "\n") .. "\n")
+    local out = programs.run("python3 spec/support/verify_token.py <" .. path)
     os.remove(path)
     return out
   end
 
   local function has_python()
-    local pipe = io.popen("python3 -c 'print(6 * 7)' 2>/dev/null")
-    local answer = pipe and pipe:read("*l")
-    if pipe then pipe:close() end
-    return answer == "42"
+    return programs.run "python3 -c 'print(6 * 7)'" == "42\n"
   end
 
   it("verifies tokens made here", function()

@@ -1,4 +1,4 @@
--- 401: one renewal, one more attempt, never a loop. FAULTS.md I02 to I07. The
+-- 401: one renewal, one more attempt, never a loop. Faults I02 to I07. The
 -- service is the spec, on a frozen clock; every request and token is counted.
 local agora_chat = require "agora_chat"
 local fake = require "spec.support.fake"
@@ -339,7 +339,7 @@ describe("a token that expires under 1,000 calls", function()
   end)
 end)
 
--- FAULTS.md I07: one user who always gets 401 must not silence the others.
+-- Fault I07: one user who always gets 401 must not silence the others.
 describe("401 for one user", function()
   local function users(client, list)
     for _, user in ipairs(list) do ask(client, user) end

@@ -7,6 +7,7 @@
 
 package.path = "lua/?.lua;?.lua;" .. package.path
 local socket = require "socket"
+local programs = require "spec.support.programs"
 local server = require "spec.nginx.server"
 local upstream = require "spec.nginx.upstream"
 local load = require "spec.nginx.load"
@@ -36,7 +37,7 @@ end
 
 --- Nanoseconds that the worker's main thread has run.
 local function loop_ns(pid)
-  return tonumber(server.read_file(("/proc/%d/task/%d/schedstat"):format(pid, pid)):match("^%d+"))
+  return tonumber(programs.read(("/proc/%d/task/%d/schedstat"):format(pid, pid)):match("^%d+"))
 end
 
 -- ---------------------------------------------------------------- far beyond use

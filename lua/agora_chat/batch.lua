@@ -11,6 +11,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 local is_puc_51 = _VERSION == "Lua 5.1" and rawget(_G, "jit") == nil
 
 local DEFAULT_WINDOW = 32
+local REFUSED = { timeout_ms = 0 }
 
 local batch = {}
 
@@ -120,6 +121,20 @@ local function item_problem(sweep, item)
     if type(item[i]) ~= "string" then return ("[%d] %s"):format(i, not_text(item[i])) end
   end
   if item[count + 1] ~= nil then return ("must be a list of %d strings"):format(count) end
+end
+
+--- The same for a list, before anything is sent. Of a request the core knows
+--- more: with an option that it refuses in any case it only looks.
+local function list_problem(sweep, handle, list)
+  for index = 1, #list do
+    local item = list[index]
+    local wrong = item_problem(sweep, item)
+    if not wrong and sweep.operation == "request" then
+      local ok, why = pcall(handle.submit, handle, "request", REFUSED, item)
+      if not ok then wrong = "is wrong: " .. tostring(why) end
+    end
+    if wrong then return ("%s: item %d %s"):format(sweep.operation, index, wrong) end
+  end
 end
 
 local function arguments_of(sweep, item)
@@ -355,10 +370,8 @@ function batch.batch(client, operation, list, opts)
   if wrong then error("batch: " .. wrong, 2) end
   if sweep or err.code == "cannot_wait" then
     local check = sweep or { operation = operation, argument_count = argument_count(operation) }
-    for index = 1, #list do
-      wrong = item_problem(check, list[index])
-      if wrong then error(("%s: item %d %s"):format(operation, index, wrong), 2) end
-    end
+    wrong = list_problem(check, client.core, list)
+    if wrong then error(wrong, 2) end
   end
   if not sweep then return nil, err end
 

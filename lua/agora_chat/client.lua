@@ -15,6 +15,8 @@ require "agora_chat.error"
 
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 
+local MOST_NESTED = 50           -- callbacks that wait inside each other
+
 --- How one waits in some world: a plain table, of which only `wait` is required.
 ---   wait     returns when call.done; puts what wakes it into call.waiter
 ---   wake     the call has ended: wake call.waiter
@@ -46,6 +48,7 @@ local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 ---@field done boolean?
 ---@field waiter any  the loop's
 ---@field sole boolean?  nobody but its waiter knows it
+---@field cancelled boolean?  ends so, even if its answer is there already
 local Call = {}
 Call.__index = Call
 Call.__name = "agora_chat.Call"
@@ -69,7 +72,7 @@ end
 --- nil, err when the client cannot be used: closed, or forked.
 local function usable(client, operation)
   if client.closed then return nil, closed_error(operation) end
-  return client.core:ready()
+  return client.core:ready(operation)
 end
 
 local function check_client(client, name, level)
@@ -85,6 +88,12 @@ local function check_options(opts, level)
   end
   for _, name in ipairs { "batch", "max_pause_ms" } do     -- batch.lua's own way in
     if opts[name] ~= nil then error(("unknown call option '%s'"):format(name), level + 1) end
+  end
+end
+
+local function check_number(value, what, level)
+  if type(value) ~= "number" then
+    error(("%s must be a number, got %s"):format(what, type(value)), level + 1)
   end
 end
 
@@ -194,6 +203,7 @@ end
 function Call:cancel()
   local client = self.client
   if self.done or client.closed then return end
+  self.cancelled = true
   client.core:cancel(self.id)
   kick(client, self)
 end
@@ -335,15 +345,28 @@ local function finish(client, call, result, err)
   if call.callback then fifo.push(client.due, call) end
 end
 
+--- The core had its end before it heard of the cancel; the program had not.
+local function cancelled_late(client, call, result, err, attempts, elapsed_ms)
+  local counted = result and "ok" or "failed"
+  client.late[counted] = client.late[counted] + 1
+  local cancelled = core.error("cancelled", nil, "cancelled by the program", call.operation)
+  cancelled.attempts = err and err.attempts or attempts
+  cancelled.elapsed_ms = err and err.elapsed_ms or elapsed_ms
+  return cancelled
+end
+
 local function take_ended(client, max)
   local calls, count = client.calls, 0
   while not max or count < max do
-    local id, result, err = client.core:next_done()
+    local id, result, err, attempts, elapsed_ms = client.core:next_done()
     if not id then break end
     count = count + 1
     local call = calls[id]
     if call then
       calls[id] = nil
+      if call.cancelled and not (err and err.kind == "cancelled") then
+        result, err = nil, cancelled_late(client, call, result, err, attempts, elapsed_ms)
+      end
       finish(client, call, result, err)
     end
   end
@@ -375,6 +398,7 @@ end
 ---@return integer? count
 ---@return agora_chat.Error? err
 function Client:collect(max)
+  if max ~= nil then check_number(max, "collect: max", 2) end
   if self.closed then return nil, closed_error() end
   local ready, err = self.core:poll(0)
   if not ready then return nil, err end
@@ -386,7 +410,9 @@ end
 function Client:call_back(call)
   if call.called then return end
   call.called = true
+  self.nested = self.nested + 1
   guarded(self, call.callback, call.result, call.err, call.data)
+  self.nested = self.nested - 1
 end
 
 --- Code of the program's runs where its world lets it wait.
@@ -438,8 +464,9 @@ end
 local function token_problem(ok, token, ttl_s)
   if not ok then return "the credentials function raised an error" end
   if token == nil then
-    local why = type(ttl_s) == "string" and ": " .. ttl_s or ""
-    return "the credentials function gave no token" .. why
+    local why = ttl_s
+    if type(why) == "table" then why = rawget(why, "message") end       -- an error of ours, say
+    return "the credentials function gave no token" .. (type(why) == "string" and ": " .. why or "")
   end
   if type(token) ~= "string" then
     return "the credentials function must return a string, got " .. type(token)
@@ -470,12 +497,6 @@ end
 
 -- ---------------------------------------------------------------------- time
 
-local function check_number(value, what, level)
-  if type(value) ~= "number" then
-    error(("%s must be a number, got %s"):format(what, type(value)), level + 1)
-  end
-end
-
 --- What comes after a collect.
 local function after(client, max)
   if not client.closed then serve_token(client) end
@@ -491,8 +512,13 @@ end
 function Client:tick(max)
   if max ~= nil then check_number(max, "tick: max", 2) end
   if self.closed then return nil, closed_error() end
-  local count = run_due(self, max)              -- left by a collect, or a smaller max
-  if self.closed then return count end
+  local count = 0
+  if fifo.count(self.due) > 0 then              -- left by a collect, or a smaller max
+    local ready, err = usable(self)             -- not in a forked child
+    if not ready then return nil, err end
+    count = run_due(self, max)
+    if self.closed then return count end
+  end
   local taken, err = self:collect(max and max - count)
   if not taken then return nil, err end
   after(self, max and max - count)
@@ -519,6 +545,25 @@ function Client:poll(ms)
   return count
 end
 
+--- A poll for loops whose waiting is polling. A callback that waits here runs
+--- others, which may wait too. Each takes one of the 200 levels of C that Lua
+--- has: when many wait inside each other, the rest stays due until they return.
+---@param ms number
+---@return integer? count
+---@return agora_chat.Error? err
+function Client:poll_inside(ms)
+  if self.nested < MOST_NESTED then
+    local count, err = self:poll(ms)
+    return count, err
+  end
+  if self.closed then return nil, closed_error() end
+  local ready, err = self.core:poll(ms)
+  if not ready then return nil, err end
+  local count = hand_out(self)
+  if not self.closed then serve_token(self) end
+  return count
+end
+
 --- Calls accepted and not yet ended; one whose callback has still to run counts.
 ---@return integer? count
 ---@return agora_chat.Error? err
@@ -529,11 +574,10 @@ function Client:pending()
   return count + fifo.count(self.due)
 end
 
---- The descriptor: readable means tick. For loops.
+--- The descriptor: readable means tick. For loops, also in their `detach`.
 ---@return integer? fd
 ---@return agora_chat.Error? err
 function Client:fd()
-  if self.closed then return nil, closed_error() end
   local fd, err = self.core:fd()
   return fd, err
 end
@@ -544,9 +588,9 @@ end
 ---@return agora_chat.Error? err
 function Client:due_in_ms()
   if self.closed then return nil, closed_error() end
-  if fifo.count(self.due) > 0 then return 0 end
   local ms, err = self.core:due_in_ms()
-  return ms, err
+  if not ms then return nil, err end
+  return fifo.count(self.due) > 0 and 0 or ms
 end
 
 --- Gives the client a token, with its life in seconds if that is known.
@@ -570,7 +614,12 @@ end
 function Client:stats()
   if self.closed then return nil, closed_error() end
   local stats, err = self.core:stats()
-  return stats, err
+  if not stats then return nil, err end
+  local late = self.late
+  stats.ok = stats.ok - late.ok
+  stats.failed = stats.failed - late.failed
+  stats.cancelled = stats.cancelled + late.ok + late.failed
+  return stats
 end
 
 -- ------------------------------------------------------------ birth and death
@@ -616,6 +665,8 @@ function Client.new(handle, loop, options, threaded)
     calls = {},
     waking = fifo.new(),                        -- ended calls whose waiter sleeps
     due = fifo.new(),                           -- ended calls whose callback has to run
+    nested = 0,                                 -- callbacks that have not returned
+    late = { ok = 0, failed = 0 },              -- counted so by the core, but cancelled
     on_event = options.on_event,
     on_error = options.on_error,
     provider = type(credentials) == "function" and credentials or nil,

@@ -623,6 +623,9 @@ function Service:add_script(script)
   end
   local queue = {}
   for _, answer in ipairs(script.answers) do
+    if answer.error ~= nil and not ERRORS[answer.error] then
+      return nil, ("unknown error '%s'"):format(tostring(answer.error))
+    end
     for _ = 1, answer.times or 1 do queue[#queue + 1] = answer end
   end
   self.scripts[#self.scripts + 1] = {

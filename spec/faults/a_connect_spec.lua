@@ -1,4 +1,4 @@
--- FAULTS.md A: no connection, or one that is of no use.
+-- Faults A: no connection, or one that is of no use.
 local harness = require "spec.faults.harness"
 
 local rows = {

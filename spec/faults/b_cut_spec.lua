@@ -1,4 +1,4 @@
--- FAULTS.md B: answers that are cut, at every place and in every way.
+-- Faults B: answers that are cut, at every place and in every way.
 local emulator = require "spec.emulator.client"
 local harness = require "spec.faults.harness"
 

@@ -1,4 +1,4 @@
--- FAULTS.md C: framing that lies, and answers to somebody else.
+-- Faults C: framing that lies, and answers to somebody else.
 local harness = require "spec.faults.harness"
 
 local rows = {

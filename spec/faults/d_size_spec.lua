@@ -1,4 +1,4 @@
--- FAULTS.md D: answers without end, and compression that nobody asked for.
+-- Faults D: answers without end, and compression that nobody asked for.
 local harness = require "spec.faults.harness"
 
 -- The rest was left where it was.

@@ -1,4 +1,4 @@
--- FAULTS.md E: answers that take their time.
+-- Faults E: answers that take their time.
 local harness = require "spec.faults.harness"
 
 local rows = {

@@ -1,4 +1,4 @@
--- FAULTS.md F: kept connections, and how they end. F01 is in spec/network/quick_spec.lua.
+-- Faults F: kept connections, and how they end. F01 is in spec/network/quick_spec.lua.
 local harness = require "spec.faults.harness"
 
 describe("F: kept connections", function()

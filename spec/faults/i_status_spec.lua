@@ -1,4 +1,4 @@
--- FAULTS.md I: what an HTTP status means, and how often it is asked for. Sections L and I02 to I07 are the
+-- Faults I: what an HTTP status means, and how often it is asked for. Sections L and I02 to I07 are the
 -- token's.
 local harness = require "spec.faults.harness"
 

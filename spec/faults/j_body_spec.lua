@@ -1,4 +1,4 @@
--- FAULTS.md J: bodies with status 200. spec/answer_spec.lua has them one by one without a network; here they
+-- Faults J: bodies with status 200. spec/answer_spec.lua has them one by one without a network; here they
 -- come over the wire.
 local emulator = require "spec.emulator.client"
 local harness = require "spec.faults.harness"

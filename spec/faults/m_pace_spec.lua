@@ -1,4 +1,4 @@
--- FAULTS.md M10 to M14: the pace and the queue. The figures (calls a second, how many 429) are those of
+-- Faults M10 to M14: the pace and the queue. The figures (calls a second, how many 429) are those of
 -- `make load`; here it is that nobody is lost. M01 to M09 and M15 are about many processes.
 local agora_chat = require "agora_chat"
 local emulator = require "spec.emulator.client"

@@ -4,6 +4,7 @@
 --- Each in a program of its own (spec/support/close_program.lua), because
 --- a hanging look-up is made by preloading a library.
 local emulator = require "spec.emulator.client"
+local programs = require "spec.support.programs"
 local socket = require "socket"
 local unpack = table.unpack or unpack
 
@@ -16,30 +17,19 @@ local e
 setup(function() e = emulator.start() end)
 teardown(function() e:stop() end)
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  return arg[i]
-end
-
 --- What the program printed: callbacks, ms, what the last callback got.
 local function run_once(words, preload)
   local began = os.tmpname()
   os.remove(began)
   -- (TSan sleeps a second at every exit, for threads that are still to be caught.)
-  local environment = ("LUA_PATH='%s' LUA_CPATH='%s' TSAN_OPTIONS='%s'"):format(package.path, package.cpath,
-    (os.getenv "TSAN_OPTIONS" or "") .. ":atexit_sleep_ms=0")
+  local environment = { TSAN_OPTIONS = (os.getenv "TSAN_OPTIONS" or "") .. ":atexit_sleep_ms=0" }
   if preload then
     words[#words + 1] = began
     -- (ASan wants to stand first; this library brings nothing of its kind.)
-    environment = environment .. (" HANGING_LOOKUP_BEGAN='%s' LD_PRELOAD='%s' ASAN_OPTIONS='%s'"):format(began, preload,
-      (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0")
+    environment.ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0"
+    environment.HANGING_LOOKUP_BEGAN, environment.LD_PRELOAD = began, preload
   end
-  local all = { interpreter(), "spec/support/close_program.lua" }
-  for _, word in ipairs(words) do all[#all + 1] = "'" .. word .. "'" end
-  local pipe = io.popen(("env %s %s 2>&1"):format(environment, table.concat(all, " ")))
-  local text = pipe:read("*a")
-  pipe:close()
+  local text = programs.run_lua({ "spec/support/close_program.lua", unpack(words) }, environment)
   local ended = socket.gettime()
   local hung = os.remove(began)
   if preload then assert(hung, "no look-up hung: " .. text) end
@@ -99,13 +89,10 @@ describe("a Lua state that is closed while a look-up hangs", function()
       local lua = jit and "luajit" or _VERSION:lower():gsub(" ", "")
       local began = os.tmpname()
       os.remove(began)
-      local pipe = io.popen(("env LUA_PATH='%s' LUA_CPATH='%s' HANGING_LOOKUP_BEGAN='%s' HANGING_LOOKUP_MS=400"
+      local text = programs.run(("env LUA_PATH='%s' LUA_CPATH='%s' HANGING_LOOKUP_BEGAN='%s' HANGING_LOOKUP_MS=400"
         .. " CLIENT_KIND=%s LD_PRELOAD='%s' TSAN_OPTIONS=report_bugs=0 ASAN_OPTIONS='%s'"
-        .. " %s/%s/threads_host spec/support/unload_chunk.lua 2 2>&1;"
-        .. " echo status $?"):format(package.path, package.cpath, began, kind, HANGING,
+        .. " %s/%s/threads_host spec/support/unload_chunk.lua 2; echo status $?"):format(package.path, package.cpath, began, kind, HANGING,
           (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0", BUILD, lua))
-      local text = pipe:read("*a")
-      pipe:close()
       assert(os.remove(began), "no look-up hung: " .. text)
       assert.equal("ok    2 Lua states in 2 threads\nstatus 0\n", text)
     end)

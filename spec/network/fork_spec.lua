@@ -2,7 +2,7 @@
 --- whatever the child does leaves the parent's connections alone.
 local agora_chat = require "agora_chat"
 local emulator = require "spec.emulator.client"
-local forker = require "forker"
+local programs = require "spec.support.programs"
 local socket = require "socket"
 local worlds = require "spec.support.worlds"
 
@@ -12,34 +12,17 @@ setup(function() e = emulator.start { tls = true } end)
 teardown(function() e:stop() end)
 before_each(function() e:reset() end)
 
---- Runs `check` in a forked child; raises here when it raised there.
+--- Runs `check` in a forked child; fails here when it raised there.
 local function in_child(check)
-  local pid = forker.fork()
-  if pid == 0 then
-    local ok, problem = pcall(check)
-    if not ok then io.stderr:write(tostring(problem), "\n") end
-    forker.leave(ok and 0 or 1)
-  end
-  assert.equal(0, forker.wait(pid))
-end
-
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  return arg[i]
+  assert.equal(0, programs.in_child(check))
 end
 
 --- What spec/support/fork_program.lua printed.
 local function run_program(...)
-  local words = { interpreter(), "spec/support/fork_program.lua", ... }
-  for i, word in ipairs(words) do words[i] = "'" .. word .. "'" end
   -- A child leaves behind what is the parent's: not to be called a leak.
   local options = (os.getenv "ASAN_OPTIONS" or "") .. ":detect_leaks=0"
-  local pipe = io.popen(("LUA_PATH='%s' LUA_CPATH='%s' ASAN_OPTIONS='%s' %s 2>&1")
-    :format(package.path, package.cpath, options, table.concat(words, " ")))
-  local text = pipe:read("*a")
-  pipe:close()
-  return (text:gsub("%s+$", ""))
+  local said = programs.run_lua({ "spec/support/fork_program.lua", ... }, { ASAN_OPTIONS = options })
+  return (said:gsub("%s+$", ""))
 end
 
 for _, threaded in ipairs { false, true } do
@@ -74,9 +57,13 @@ for _, threaded in ipairs { false, true } do
         for method, arguments in pairs(methods) do
           local value, err = client[method](client, arguments[1], arguments[2])
           assert(value == nil and err.kind == "forked", method)
+          if type(arguments[1]) == "table" or arguments[1] == "alice" or method == "start" then
+            assert(err.operation == (method == "start" and arguments[1] or method), method)
+            assert(err.attempts == 0 and err.elapsed_ms == 0, method)
+          end
         end
         local value, err = call:wait()
-        assert(value == nil and err.kind == "forked")
+        assert(value == nil and err.kind == "forked" and err.operation == "offline_msg_count")
         call:cancel()
         client:close()
         assert(client.closed)
@@ -84,6 +71,21 @@ for _, threaded in ipairs { false, true } do
       assert.equal(7, call:wait().count)               -- also the call that was under way
       assert.equal(2, client:offline_msg_count("alice").count)
       assert.equal(1, client:stats().connections)
+    end)
+
+    it("runs no callback of the parent's in the child", function()
+      local called = 0
+      assert(client:start("offline_msg_count", { "alice" }, function() called = called + 1 end))
+      while client:collect() == 0 do socket.sleep(0.005) end         -- it has ended, its callback is due
+      in_child(function()
+        for method, argument in pairs { tick = 1, poll = 0, due_in_ms = 0 } do
+          local value, err = client[method](client, argument)
+          assert(value == nil and err.kind == "forked", method)
+        end
+        assert(called == 0)
+      end)
+      assert.equal(1, client:tick())
+      assert.equal(1, called)
     end)
 
     it("is usable in the child when the child makes its own", function()

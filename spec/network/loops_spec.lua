@@ -523,6 +523,18 @@ describe("luv", function()
     client:close()
     uv.run()
   end)
+
+  it("survives the end of a program that closed its client and ran libuv no more", function()
+    local first = 0
+    while arg[first - 1] do first = first - 1 end
+    local pipe = io.popen(("env LUA_PATH='%s' LUA_CPATH='%s' %s spec/support/luv_program.lua %s; echo status $?")
+      :format(package.path, package.cpath, arg[first], e.url))
+    local text = pipe:read "*a"
+    pipe:close()
+    local kind, status = text:match "^(%a+)\nstatus (%d+)\n$"
+    assert.equal("closed", kind, text)
+    assert.is_true(tonumber(status) < 128, text)           -- not by a signal
+  end)
 end)
 
 describe("cqueues", function()
@@ -579,6 +591,27 @@ describe("cqueues", function()
     end)
     assert(controller:loop(10))
     assert.same({ 2, 0 }, seen)
+    client:close()
+  end)
+end)
+
+describe("a plain script", function()
+  it("may wait in any number of callbacks that are due together", function()
+    local raised = {}
+    local client = require("agora_chat").new {
+      base_url = e.url, app_id = "an-app", credentials = { token = "t" }, rate_per_s = false,
+      on_error = function(value) raised[#raised + 1] = value end,
+    }
+    local counts = 0
+    for _ = 1, 300 do
+      assert(client:start("offline_msg_count", { "bob" }, function()
+        local res = assert(client:offline_msg_count "alice")
+        counts = counts + res.count
+      end))
+    end
+    while client:pending() > 0 do client:poll(1000) end
+    assert.same({}, raised)
+    assert.equal(600, counts)
     client:close()
   end)
 end)

@@ -137,7 +137,7 @@ describe("over the wire", function()
     end)
   end
 
-  -- FAULTS.md P01 to P05: whatever the name, the same number of segments.
+  -- Faults P01 to P05: whatever the name, the same number of segments.
   it("sends a name as one segment, or not at all", function()
     local client = new { rate_per_s = false }
     local sent = { "a?x=1", "a#f", "a;b", "a b", "a%2fb", "%2e%2e", "..%2f", "...", ".a", "a@b", "a+b", "a&b=c", "~", "*",

@@ -1,16 +1,9 @@
 -- What the skynet adapter does in a real skynet, and what the module does in the
 -- one moment that real skynet seldom reaches.
-local socket = require "socket"
 local emulator = require "spec.emulator.client"
+local programs = require "spec.support.programs"
 local world = require "spec.skynet.world"
 local checks = require "spec.skynet.checks"
-
-local function free_port()
-  local listener = assert(socket.bind("127.0.0.1", 0))
-  local _, port = listener:getsockname()
-  listener:close()
-  return port
-end
 
 local build = os.getenv "AGORA_CHAT_BUILD" or "build"
 local lua = rawget(_G, "jit") and "luajit" or _VERSION:lower():gsub(" ", "")
@@ -25,11 +18,9 @@ describe("skynet_send", function()
       return
     end
     file:close()
-    local pipe = io.popen(("LUA_PATH='lua/?.lua;;' LUA_CPATH='%s/%s/?.so;;' timeout -k 1 60 %s %s %s 2>&1; echo $?")
+    local said = programs.run(("LUA_PATH='lua/?.lua;;' LUA_CPATH='%s/%s/?.so;;' timeout -k 1 60 %s %s %s; echo $?")
       :format(build, lua, host, "spec/support/skynet_chunk.lua", argument))
-    local text = pipe:read "*a"
-    pipe:close()
-    assert.equal("0\n", text)
+    assert.equal("0\n", said)
   end
 
   it("may be where the service's state is closed: nothing hangs, nothing is left", function()
@@ -88,7 +79,7 @@ describe("skynet", function()
       -- AC_ROUNDS=30: 3,000 of them, and the figures are printed.
       it("ends 600 services with calls under way, and nothing of them is left", function()
         local settings = env(name)
-        settings.AC_PORT = free_port()
+        settings.AC_PORT = programs.free_port()
         local ended = world.run("endings", settings, 120)
         if os.getenv "AC_ROUNDS" then print(("\n%s: %s"):format(name, ended.figure.endings)) end
         local text = ("%s\n%s"):format(ended.figure.endings, ended.text)

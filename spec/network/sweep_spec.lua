@@ -1,20 +1,19 @@
 -- examples/sweep.lua, run as a user runs it: by itself, interrupted, killed and
 -- run again.
 local emulator = require "spec.emulator.client"
+local programs = require "spec.support.programs"
 local socket = require "socket"
 
-local LUA = arg[-1]
+local LUA = programs.interpreter()
 local APP_ID = "970ca35de60c44645bbae8a215061b33"
 
-local function quoted(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+local quoted = programs.quoted
 
 describe("examples/sweep.lua", function()
   local e, dir
   setup(function()
     e = emulator.start { settings = { auto_users = true } }
-    local p = assert(io.popen "mktemp -d")
-    dir = p:read "*l"
-    p:close()
+    dir = programs.run "mktemp -d":match "[^\n]+"
   end)
   teardown(function()
     e:stop()
@@ -28,19 +27,8 @@ describe("examples/sweep.lua", function()
 
   local function path(name) return dir .. "/" .. name end
 
-  local function read(name)
-    local f = io.open(path(name), "rb")
-    if not f then return "" end
-    local text = f:read "*a"
-    f:close()
-    return text
-  end
-
-  local function write(name, text)
-    local f = assert(io.open(path(name), "wb"))
-    f:write(text)
-    f:close()
-  end
+  local function read(name) return programs.read(path(name)) end
+  local function write(name, text) programs.write(path(name), text) end
 
   local function users(first, last)
     local list = {}

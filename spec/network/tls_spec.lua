@@ -1,7 +1,8 @@
--- TLS as it goes wrong (FAULTS.md section G), over loopback: certificates that
+-- TLS as it goes wrong (faults G), over loopback: certificates that
 -- must not be believed, handshakes that are cut, and what a connection costs.
 local agora_chat = require "agora_chat"
 local emulator = require "spec.emulator.client"
+local programs = require "spec.support.programs"
 
 local APP_ID = "970CA35de60c44645bbae8a215061b33"
 local TOKEN = "a-token-that-must-not-travel"
@@ -12,7 +13,7 @@ describe("over TLS,", function()
   teardown(function() e:stop() end)
   before_each(function() e:reset() e:certificate "good" end)
 
-  --- The test profile of FAULTS.md: a call that fails for good does so in 2 s.
+  --- Short times: a call that fails for good does so in 2 s.
   local function new(url, options)
     local all = {
       base_url = url, app_id = APP_ID, credentials = { token = TOKEN }, ca_file = e.ca_file, rate_per_s = false,
@@ -207,22 +208,16 @@ describe("over TLS,", function()
     end)
 
     it("by the environment (H07)", function()
-      local interpreter = arg and arg[-1]
-      if not interpreter then return pending "needs to know its own interpreter" end
+      if not programs.interpreter() then return pending "needs to know its own interpreter" end
       local path = os.tmpname()
-      local script = assert(io.open(path, "w"))
-      script:write(([[
+      programs.write(path, ([[
         local client = assert(require "agora_chat".new { base_url = %q, app_id = %q, credentials = { token = %q } })
         local res, err = client:offline_msg_count "alice"
         print(res and "believed" or err.kind)
         client:close()
       ]]):format(e.tls_url, APP_ID, TOKEN))
-      script:close()
-      local ca = e.ca_file
-      local pipe = assert(io.popen(("SSL_CERT_FILE='%s' CURL_CA_BUNDLE='%s' SSL_CERT_DIR=/ NODE_TLS_REJECT_UNAUTHORIZED=0"
-        .. " LUA_PATH='%s' LUA_CPATH='%s' '%s' %s 2>&1"):format(ca, ca, package.path, package.cpath, interpreter, path)))
-      local out = pipe:read "*a"
-      pipe:close()
+      local out = programs.run_lua({ path }, { SSL_CERT_FILE = e.ca_file, CURL_CA_BUNDLE = e.ca_file, SSL_CERT_DIR = "/",
+                                               NODE_TLS_REJECT_UNAUTHORIZED = "0" })
       os.remove(path)
       assert.equal("tls\n", out)
       assert.equal(0, #e:log())
@@ -246,11 +241,9 @@ end)
 
 describe("make demo", function()
   it("goes over HTTPS, with a certificate and no token", function()
-    local pipe = assert(io.popen([[AGORA_CHAT_TOKEN=mine sh spec/support/with_emulator.sh sh -c '
+    local out = programs.run [[AGORA_CHAT_TOKEN=mine sh spec/support/with_emulator.sh sh -c '
       echo "${AGORA_CHAT_BASE_URL%%:*} ${#AGORA_CHAT_APP_CERTIFICATE} ${AGORA_CHAT_TOKEN-none}"
-      head -n 1 "$AGORA_CHAT_CA_FILE"; echo "${AGORA_CHAT_CONTROL_URL%%:*}"' 2>&1]]))
-    local out = pipe:read "*a"
-    pipe:close()
+      head -n 1 "$AGORA_CHAT_CA_FILE"; echo "${AGORA_CHAT_CONTROL_URL%%:*}"']]
     assert.equal("https 32 none\n-----BEGIN CERTIFICATE-----\nhttp\n", out)
   end)
 end)

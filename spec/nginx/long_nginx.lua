@@ -1,3 +1,4 @@
+local programs = require "spec.support.programs"
 local server = require "spec.nginx.server"
 local tls = require "spec.nginx.tls"
 local upstream = require "spec.nginx.upstream"
@@ -13,7 +14,7 @@ describe("200,000 requests", function()
     local function until_seen(count)
       local seen
       repeat
-        tls.run(("wrk -t1 -c32 -d1s http://127.0.0.1:%d/count?user=alice"):format(w.port))
+        programs.run(("wrk -t1 -c32 -d1s http://127.0.0.1:%d/count?user=alice"):format(w.port))
         seen = tonumber(select(2, up:get "/seen"))
       until seen >= count
       return server.holdings(pid)
@@ -40,7 +41,7 @@ describe("nginx with TLS and HTTP/2 of its own", function()
     }
     finally(function() w:stop() up:stop() files:remove() end)
     local function ask(target)
-      return tls.run(("curl -sS --http2 --cacert %s --max-time 20 -w '%%{http_version}' https://localhost:%d%s"):format(
+      return programs.run(("curl -sS --http2 --cacert %s --max-time 20 -w '%%{http_version}' https://localhost:%d%s"):format(
         files.certificate, w.port, target))
     end
     for _ = 1, 50 do assert.equal("3\n2", ask "/count?user=alice") end

@@ -1,3 +1,4 @@
+local programs = require "spec.support.programs"
 local server = require "spec.nginx.server"
 local world = require "spec.nginx.world"
 
@@ -90,7 +91,7 @@ describe("waiting", function()
     assert.equal(200, (w:get "/count?user=alice"))
     local pid = w:workers()[1]
     local function switches()
-      return tonumber(server.read_file(("/proc/%d/task/%d/status"):format(pid, pid))
+      return tonumber(programs.read(("/proc/%d/task/%d/status"):format(pid, pid))
         :match("\nvoluntary_ctxt_switches:%s*(%d+)"))
     end
     os.execute("sleep 0.3")                       -- the connection just closed
@@ -104,7 +105,7 @@ describe("waiting", function()
     local blocked = {}
     local pipe = io.popen(("ls /proc/%d/task"):format(pid))
     for tid in pipe:lines() do
-      local status = server.read_file(("/proc/%d/task/%s/status"):format(pid, tid))
+      local status = programs.read(("/proc/%d/task/%s/status"):format(pid, tid))
       blocked[status:match("Name:%s*(%S+)")] = status:match("SigBlk:%s*(%x+)")
     end
     pipe:close()
@@ -260,7 +261,7 @@ describe("a client made in init_by_lua", function()
     finally(function() s:stop() end)
     local _, body = s:get "/refused"
     assert.matches("^nil agora_chat: .*init_worker_by_lua", body)
-    assert.equal("1", server.read_file(("/proc/%d/status"):format(s.pid)):match("Threads:%s*(%d+)"))
+    assert.equal("1", programs.read(("/proc/%d/status"):format(s.pid)):match("Threads:%s*(%d+)"))
   end)
 end)
 

@@ -9,7 +9,10 @@
 --- OPENRESTY= names. Everything lives in a folder that goes away at the end.
 --- Blocking, needs LuaSocket.
 
+local programs = require "spec.support.programs"
 local socket = require "socket"
+
+local run, read_file, write_file = programs.run, programs.read, programs.write
 
 -- No nginx outlives a spec that was killed for longer.
 local LONGEST_LIFE_S = 300
@@ -18,28 +21,6 @@ local Server = {}
 Server.__index = Server
 
 local server = { methods = Server }
-
-local function read_file(path)
-  local f = io.open(path)
-  if not f then return "" end
-  local text = f:read("*a") or ""       -- of /proc: its process may just have gone
-  f:close()
-  return text
-end
-server.read_file = read_file
-
-local function write_file(path, text)
-  local f = assert(io.open(path, "w"))
-  f:write(text)
-  f:close()
-end
-
-local function run(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
 
 local function here()
   return (run("pwd"):gsub("\n$", ""))
@@ -53,20 +34,6 @@ local function binary()
   local modules = "/usr/share/nginx/modules/"
   return path, "load_module " .. modules .. "ndk_http_module.so;\nload_module "
     .. modules .. "ngx_http_lua_module.so;\n"
-end
-
---- Is there an nginx to test with?
-function server.available()
-  local path = binary()
-  return path ~= nil
-end
-
---- A port that was free a moment ago.
-local function free_port()
-  local s = assert(socket.bind("127.0.0.1", 0))
-  local _, port = s:getsockname()
-  s:close()
-  return tonumber(port)
 end
 
 local CONF = [[
@@ -107,7 +74,7 @@ function server.start(options)
   assert(path, "there is no nginx here")
   local dir = run("mktemp -d"):match("^(/[^\n]+)\n")
   run("chmod 755 " .. dir)
-  local self = setmetatable({ dir = dir, port = free_port(), path = path }, Server)
+  local self = setmetatable({ dir = dir, port = programs.free_port(), path = path }, Server)
   local values = {
     modules = modules, dir = dir, root = here(), port = self.port,
     build = os.getenv("AGORA_CHAT_BUILD") or "build",

@@ -1,17 +1,11 @@
 --- tls: throw-away certificates, and a client that checks them.
 
+local run = require "spec.support.programs".run
+
 local tls = {}
 
 local Files = {}
 Files.__index = Files
-
-local function run(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
-tls.run = run
 
 --- A certificate for localhost and 127.0.0.1, which is its own authority.
 function tls.make()

@@ -4,6 +4,10 @@
 ---
 ---   local said = world.run("contract", { AC_WORLD = "posted" })
 ---   said["ok"]["names of a check"], said["FAIL"][name] = "why", said.lines
+local programs = require "spec.support.programs"
+
+local quoted = programs.quoted
+
 local world = {}
 
 world.tree = os.getenv "SKYNET"
@@ -32,17 +36,11 @@ function world.missing()
   end
 end
 
-local function quoted(text)
-  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
-end
-
 --- Runs it to its end, `timeout_s` at most. What it says by `say` (see
 --- checks.lua) is sorted by its first word; lines has everything.
 function world.run(service, env, timeout_s)
   local config = os.tmpname()
-  local file = assert(io.open(config, "w"))
-  file:write(CONFIG:format(service))
-  file:close()
+  programs.write(config, CONFIG:format(service))
   local words = { "env" }
   for name, value in pairs(env) do words[#words + 1] = name .. "=" .. quoted(value) end
   words[#words + 1] = ("timeout -k 5 %d %s %s 2>&1"):format(timeout_s or 60,

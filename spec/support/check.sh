@@ -88,7 +88,7 @@ rock_aside() { (rock); }
 words() {
   # Fixtures quote the service, whose documents write X[X]X for a host.
   ! grep -rnE 'T[O]DO|F[I]XME|X[X]X|not implement[e]d|/home/[a-z]|/root/[a-z]' \
-    --exclude-dir=fixtures src lua spec examples Makefile ./*.md
+    --exclude-dir=fixtures src lua spec examples bench .ci Makefile ./*.md
 }
 
 version=$(sed -n 's/^#define AC_VERSION "\(.*\)"/\1/p' src/base/version.h)

@@ -91,7 +91,7 @@ local agora_chat = {}
 ---@field backoff_ms number?  default 100: full jitter, doubled each time
 ---@field rate_per_s (number|false)?  default 95; false: no pacing
 ---@field burst integer?  default 5
----@field shared_limiter (string|table)?  one pace for all processes of this host
+---@field shared_limiter (string|table)?  not in this version: refused
 ---@field max_in_flight integer?  default 32: also the most connections
 ---@field max_queue integer?  default 10000, then `overload`
 ---@field threaded boolean?  default: what the loop wants
@@ -123,6 +123,7 @@ local agora_chat = {}
 ---@field attach? fun(client: agora_chat.Client): boolean?, string?
 ---@field detach? fun(client: agora_chat.Client)
 ---@field threaded boolean?  this world wants the I/O thread
+---@field blocks boolean?  waiting never yields here
 
 --- A client: one pace, one set of connections, one owner thread. A wrong type
 --- or an unknown option raises; what the world may refuse is `nil, err`.
@@ -171,6 +172,7 @@ function agora_chat.read_token(text, options) end
 
 --- One call on its way.
 ---@class agora_chat.Call
+---@field operation string
 ---@field done boolean
 ---@field callback function?
 ---@field waiter any  what the loop wakes
@@ -198,11 +200,12 @@ function Call:cancel() end
 ---@field connections integer  opened so far
 ---@field bytes_in integer
 ---@field bytes_out integer
----@field rate_per_s number
+---@field rate_per_s number|false  now; false: no pacing
 ---@field ms { queue: number, dns: number, connect: number, tls: number, first_byte: number, body: number }
 
 ---@class agora_chat.Client
 ---@field closed boolean
+---@field threaded boolean  an I/O thread works, or every tick does
 local Client = {}
 ]==]
 
@@ -288,7 +291,7 @@ function Client:collect(max) end
 ---@nodiscard
 function Client:pending() end
 
---- Readable means: tick.
+--- Readable means: tick. Also for a loop's `detach`.
 ---@return integer? fd
 ---@return agora_chat.Error? err
 ---@nodiscard
@@ -309,6 +312,15 @@ function Client:set_token(text, ttl_s) end
 ---@return agora_chat.Error? err
 ---@nodiscard
 function Client:stats() end
+
+--- For a loop's `spawn`: runs the callback of an ended call, once.
+---@param call agora_chat.Call
+function Client:call_back(call) end
+
+--- For loops: what was raised goes to on_error.
+---@param value any
+---@param traceback? string
+function Client:report(value, traceback) end
 
 --- Ends every outstanding call with kind `closed`; again: does nothing.
 function Client:close() end

@@ -193,6 +193,13 @@ function World:balanced()
   return s.accepted == s.ok + s.failed + s.cancelled + s.in_flight + s.queued
 end
 
+--- When each request was sent, in order.
+function World:moments()
+  local list = {}
+  for i, request in ipairs(self.sent) do list[i] = request.at_ms end
+  return list
+end
+
 -- ------------------------------------------------------------------ beginnings
 
 --- options: those of fake.core. world.sent lists the requests in order, each with

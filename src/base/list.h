@@ -33,7 +33,8 @@ static inline void ac_list_insert(struct ac_list *after, struct ac_list *node)
   after->next = node;
 }
 
-static inline void ac_list_push_back(struct ac_list *head, struct ac_list *node)
+static inline void ac_list_push_back(struct ac_list *head,
+                                     struct ac_list *node)
 {
   ac_list_insert(head->previous, node);
 }

@@ -39,12 +39,18 @@ static ac_kind usable(const struct ac_box *box, struct ac_error *err)
 
 int ac_box_refuses(lua_State *L, struct ac_box **out_box)
 {
+  return ac_box_refuses_call(L, out_box, NULL);
+}
+
+int ac_box_refuses_call(lua_State *L, struct ac_box **out_box,
+                        const char *operation)
+{
   struct ac_error err;
 
   *out_box = ac_box_check(L);
   if (usable(*out_box, &err) == AC_OK)
     return 0;
-  return ac_return_error(L, &err, NULL);
+  return ac_return_error(L, &err, operation);
 }
 
 int ac_box_check_id(lua_State *L, int index, int64_t *out_id)

@@ -44,6 +44,10 @@ int ac_box_forked(const struct ac_box *box);
    values there are to return: nil and an error. */
 int ac_box_refuses(lua_State *L, struct ac_box **out_box);
 
+/* The same for what belongs to a call: the error names its operation. */
+int ac_box_refuses_call(lua_State *L, struct ac_box **out_box,
+                        const char *operation);
+
 /* A number that can be a call's id: 1 and the id. Raises for other types. */
 int ac_box_check_id(lua_State *L, int index, int64_t *out_id);
 

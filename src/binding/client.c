@@ -132,10 +132,10 @@ static int client_submit(lua_State *L)
   int64_t id;
   ac_kind kind = AC_OK;
 
-  if (ac_box_refuses(L, &box))
+  operation = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+  if (ac_box_refuses_call(L, &box, operation))
     return 2;
   luaL_checktype(L, 2, LUA_TSTRING);
-  operation = lua_tostring(L, 2);
   if (strcmp(operation, "request") != 0)
     row = check_operation(L, operation);
 
@@ -203,11 +203,12 @@ static int client_poll(lua_State *L)
   return 1;
 }
 
+/* ready(operation | nil) -> how many | nil, err */
 static int client_ready(lua_State *L)
 {
   struct ac_box *box;
 
-  if (ac_box_refuses(L, &box))
+  if (ac_box_refuses_call(L, &box, luaL_optstring(L, 2, NULL)))
     return 2;
   ac_push_whole(L, ready(box));
   return 1;
@@ -248,12 +249,13 @@ static int client_pending(lua_State *L)
 
 /* -- what has ended -- */
 
-/* next_done() -> id, result | id, nil, err | nothing; after close too */
+/* next_done() -> id, result, nil, attempts, elapsed_ms | id, nil, err |
+   nothing; after close too */
 static int client_next_done(lua_State *L)
 {
   struct ac_box *box = ac_box_check(L);
   struct ac_call *call;
-  int results = 2;
+  int results = 3;
 
   if (ac_box_forked(box))
     return ac_box_refuses(L, &box);
@@ -267,11 +269,14 @@ static int client_next_done(lua_State *L)
   ac_push_whole(L, call->id);
   if (call->error.kind == AC_OK) {
     ac_push_json(L, call->result);
+    lua_pushnil(L);
+    ac_push_whole(L, call->attempts);
+    ac_push_whole(L, call->elapsed_ms);
+    results = 5;
   } else {
     lua_pushnil(L);
     ac_push_error(L, &call->error, ac_call_operation(call), call->attempts,
                   call->elapsed_ms);
-    results = 3;
   }
   box->parked = NULL;
   ac_runner_return(box->runner, call);

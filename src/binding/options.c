@@ -142,13 +142,16 @@ ac_kind ac_read_certificate_file(const char *path, char *out,
   if (length > AC_MAX_CERTIFICATE_FILE_BYTES)
     return ac_error_set(err, AC_ERR_ARGUMENT, "%s is longer than %d bytes",
                         name, AC_MAX_CERTIFICATE_FILE_BYTES);
-  while (length > 0 && strchr(" \t\r\n", out[length - 1]))
+  while (length > 0 && out[length - 1] && strchr(" \t\r\n", out[length - 1]))
     length--;
   out[length] = '\0';
   if (length == 0 || strlen(out) != length)
     return ac_error_set(err, AC_ERR_ARGUMENT,
                         length ? "%s has a NUL byte inside" : "%s is empty",
                         name);
+  if (!ac_token_is_id(out))
+    return ac_error_set(err, AC_ERR_ARGUMENT,
+                        "%s must hold 32 hex digits and nothing else", name);
   return AC_OK;
 }
 

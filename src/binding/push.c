@@ -96,7 +96,7 @@ void ac_push_error(lua_State *L, const struct ac_error *err,
     ac_set_text(L, "description", ac_error_description(err));
   if (err->retry_after_ms >= 0)
     ac_set_whole(L, "retry_after_ms", err->retry_after_ms);
-  if (ac_error_value(err)[0])
+  if (err->is_value) /* it may be empty, too */
     ac_set_text(L, "value", ac_error_value(err));
   luaL_getmetatable(L, AC_ERROR_METATABLE);
   lua_setmetatable(L, -2);

@@ -6,22 +6,23 @@
 #include <string.h>
 
 #include "../base/utf8.h"
+#include "../chat/json.h"
 #include "fields.h"
 
 /* -- numbers and wrong types -- */
 
-int ac_number_text(lua_State *L, int index, char out[AC_NUMBER_TEXT_BYTES])
+/* The number at `index` as text, exact and the same in every locale; 0 when
+   it is NaN or infinite. */
+static int number_text(lua_State *L, int index, char out[AC_NUMBER_TEXT_BYTES])
 {
   double value = (double)lua_tonumber(L, index);
   char *to = out;
 
-#if LUA_VERSION_NUM >= 503
-  if (lua_isinteger(L, index)) {
+  if (ac_is_integer(L, index)) {
     snprintf(out, AC_NUMBER_TEXT_BYTES, "%lld",
              (long long)lua_tointeger(L, index));
     return 1;
   }
-#endif
   if (value - value != 0) /* NaN and the infinities */
     return 0;
   if (floor(value) == value && fabs(value) < 9007199254740992.0) {
@@ -215,7 +216,7 @@ static ac_kind write_value(struct writer *w, int depth)
     return ac_buffer_add_text(w->out,
                               lua_toboolean(w->L, -1) ? "true" : "false");
   case LUA_TNUMBER:
-    if (!ac_number_text(w->L, -1, number))
+    if (!number_text(w->L, -1, number))
       return refuse(w, "a number that is NaN or infinite");
     return ac_buffer_add_text(w->out, number);
   case LUA_TSTRING:
@@ -227,9 +228,9 @@ static ac_kind write_value(struct writer *w, int depth)
              ac_type_name(w->L, -1));
     return refuse(w, w->detail);
   }
-  if (depth > AC_MAX_JSON_DEPTH) { /* a cycle ends here too */
+  if (depth > AC_JSON_MAX_DEPTH) { /* a cycle ends here too */
     snprintf(w->detail, sizeof w->detail,
-             "more than %d tables inside each other", AC_MAX_JSON_DEPTH);
+             "more than %d tables inside each other", AC_JSON_MAX_DEPTH);
     return refuse(w, w->detail);
   }
   luaL_checkstack(w->L, 6, "json");
@@ -347,7 +348,7 @@ static ac_kind read_query(lua_State *L, struct ac_request *out,
       pair[1].length = strlen(pair[1].bytes);
       break;
     case LUA_TNUMBER:
-      if (!ac_number_text(L, -1, number)) {
+      if (!number_text(L, -1, number)) {
         kind = ac_error_set(err, AC_ERR_ARGUMENT,
                             "query.%.40s is NaN or infinite", pair[0].bytes);
         number[0] = '\0';

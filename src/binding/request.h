@@ -5,12 +5,9 @@
 
 #include "../base/buffer.h"
 #include "../chat/call.h"
-#include "../chat/json.h"
 #include "compat.h"
 
 enum {
-  AC_MAX_JSON_DEPTH =
-      AC_JSON_MAX_DEPTH, /* the scan of a body allows no more */
   AC_MAX_PATH_PARTS = 64,
   AC_MAX_QUERY_PAIRS = 64,
   AC_NUMBER_TEXT_BYTES = 40
@@ -33,10 +30,6 @@ struct ac_request { /* texts borrowed from the Lua table */
    path; AC_OK, AC_ERR_ARGUMENT or AC_ERR_MEMORY. */
 ac_kind ac_request_read(lua_State *L, int index, struct ac_request *out,
                         struct ac_buffer *body, struct ac_error *err);
-
-/* The number at `index` as text, exact and the same in every locale; 0 when
-   it is NaN or infinite. */
-int ac_number_text(lua_State *L, int index, char out[AC_NUMBER_TEXT_BYTES]);
 
 /* Raises about a value that should have been text. Numbers are told why. */
 int ac_raise_not_text(lua_State *L, int index, const char *what);

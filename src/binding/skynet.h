@@ -8,8 +8,8 @@
 
 #include "../net/runner.h"
 
-/* Posts an empty message of this type to the service. 1, or 0 where there is
-   no skynet. */
+/* Fills a wake that posts an empty message of this type to the service. 1, or
+   0 where there is no skynet. */
 int ac_skynet_find(struct ac_wake *wake, uint32_t handle, int type);
 
 #endif

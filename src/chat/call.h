@@ -6,8 +6,8 @@
  * on purpose: calls may wait by the ten thousand, and glibc is quick with
  * pieces of at most 1032 bytes.
  *
- * Three groups of fields, each with one writer: the asker (before submit), the
- * brain (client.c), the transport (the reply). */
+ * Groups of fields, each with one writer: the asker (before submit), the brain
+ * (client_state.h), the transport (the reply). */
 #ifndef AC_CALL_H
 #define AC_CALL_H
 

@@ -187,6 +187,19 @@ ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,
   return AC_OK;
 }
 
+/* Is its code what the service said, and not a name of ours? */
+static int is_service_word(const struct ac_error *cause)
+{
+  switch (cause->kind) {
+  case AC_ERR_FORBIDDEN:
+  case AC_ERR_REJECTED:
+  case AC_ERR_RATE_LIMITED:
+  case AC_ERR_QUOTA:
+  case AC_ERR_SERVER: return 1;
+  default: return 0;
+  }
+}
+
 void ac_credentials_failed(struct ac_credentials *c,
                            const struct ac_error *cause, int64_t now_ms)
 {
@@ -196,10 +209,12 @@ void ac_credentials_failed(struct ac_credentials *c,
     ac_error_set_code(&c->failure, AC_ERR_UNAUTHORIZED, code, "%s",
                       cause->text[0] ? cause->text : "no token can be had");
   else
-    ac_error_set(&c->failure, AC_ERR_UNAUTHORIZED,
-                 "no token can be had: %s%s%s%s%s", ac_kind_name(cause->kind),
-                 code[0] ? "/" : "", code, cause->text[0] ? ": " : "",
-                 cause->text);
+    ac_error_set_code(&c->failure, AC_ERR_UNAUTHORIZED,
+                      is_service_word(cause) ? code : NULL,
+                      "no token can be had: %s%s%s%s%s",
+                      ac_kind_name(cause->kind), code[0] ? "/" : "", code,
+                      cause->text[0] ? ": " : "", cause->text);
+  c->failure.retryable = ac_error_retryable(cause);
   c->failure.http_status = cause->http_status;
   c->failure.is_value = cause->is_value;
   memcpy(c->failure.foreign, cause->foreign, sizeof c->failure.foreign);
@@ -294,13 +309,21 @@ enum ac_token_state ac_credentials_update(struct ac_credentials *c,
   return c->fetching ? AC_TOKEN_AWAITED : AC_TOKEN_NONE;
 }
 
-int ac_credentials_refused(struct ac_credentials *c, uint32_t generation,
-                           int64_t date_s, int64_t now_ms, int64_t wall_s)
+void ac_credentials_note_date(struct ac_credentials *c, int64_t date_s,
+                              int64_t wall_s)
 {
   int64_t skew_s = date_s - wall_s;
 
-  if (date_s > 0 && (skew_s > AC_TOKEN_SKEW_S || skew_s < -AC_TOKEN_SKEW_S))
-    c->skew_s = skew_s;
+  if (date_s < AC_TOKEN_MAX_TTL_S || date_s > UINT32_MAX - AC_TOKEN_MAX_TTL_S)
+    return;
+  if (skew_s <= AC_TOKEN_SKEW_S && skew_s >= -AC_TOKEN_SKEW_S)
+    skew_s = 0;
+  c->skew_s = skew_s;
+}
+
+int ac_credentials_refused(struct ac_credentials *c, uint32_t generation,
+                           int64_t now_ms)
+{
   if (generation != c->generation)
     return 1; /* late: there is a newer one */
   if (c->kind == AC_CREDENTIALS_FIXED)

@@ -113,11 +113,15 @@ ac_kind ac_credentials_put(struct ac_credentials *c, struct ac_slice token,
 void ac_credentials_failed(struct ac_credentials *c,
                            const struct ac_error *cause, int64_t now_ms);
 
+/* The Date of a 401. The newest counts: one that was wrong is forgotten with
+   the next, and one that no token could be made of is not believed. */
+void ac_credentials_note_date(struct ac_credentials *c, int64_t date_s,
+                              int64_t wall_s);
+
 /* A call that was sent with `generation` was answered 401. 1: send it once
-   more (the token is, or is being, renewed); 0: that is final. date_s: the
-   answer's Date, 0 without. */
+   more (the token is, or is being, renewed); 0: that is final. */
 int ac_credentials_refused(struct ac_credentials *c, uint32_t generation,
-                           int64_t date_s, int64_t now_ms, int64_t wall_s);
+                           int64_t now_ms);
 
 /* Asks for a renewal now, whatever the token's age (a probe after silence). */
 void ac_credentials_renew(struct ac_credentials *c);

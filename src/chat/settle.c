@@ -79,17 +79,25 @@ static int note_refused(struct ac_client *c, const struct ac_call *call)
   return c->refused_others;
 }
 
-/* 401: one renewal for everybody, one more attempt for each; see enum doubt. */
+/* A 401 says what time it is there; tokens are made with it. */
+static void note_date(struct ac_client *c, const struct ac_call *call)
+{
+  int64_t date_s;
+
+  if (ac_http_date_s(call->reply.date, &date_s))
+    ac_credentials_note_date(&c->credentials, date_s, c->wall_s);
+}
+
+/* 401: one renewal for everybody, one more attempt for each; see enum
+   ac_doubt. */
 static void refused(struct ac_client *c, struct ac_call *call, int64_t now_ms)
 {
   struct ac_credentials *credentials = &c->credentials;
   int current, again = 0;
-  int64_t date_s = 0;
 
-  (void)ac_http_date_s(call->reply.date, &date_s);
+  note_date(c, call);
   if (!call->resent)
-    again = ac_credentials_refused(credentials, call->generation, date_s,
-                                   now_ms, c->wall_s);
+    again = ac_credentials_refused(credentials, call->generation, now_ms);
   if (again && call->idempotent && now_ms < call->deadline_ms) {
     call->resent = 1;
     ac_queue_wait(c, call, 1, now_ms);
@@ -178,6 +186,8 @@ void ac_settle(struct ac_client *c, struct ac_call *call, int64_t now_ms)
   note_event(c, call, now_ms);
   c->next_ms = 0;
   if (call->internal) {
+    if (call->error.kind == AC_ERR_UNAUTHORIZED)
+      note_date(c, call);
     if (call->error.kind == AC_OK)
       ac_fetch_end(c);
     else

@@ -111,19 +111,24 @@ static int uses_openssl(void)
   return 0;
 }
 
-static int parse_origin(struct ac_engine *engine, const char *origin)
+/* chat/ has judged all of it but the insides of [...]. */
+static CURLUcode parse_origin(struct ac_engine *engine, const char *origin)
 {
   char *scheme = NULL;
+  CURLUcode code;
 
   engine->setup.origin = curl_url();
-  if (!engine->setup.origin ||
-      curl_url_set(engine->setup.origin, CURLUPART_URL, origin, 0) ||
-      curl_url_get(engine->setup.origin, CURLUPART_SCHEME, &scheme, 0))
-    return 0;
+  if (!engine->setup.origin)
+    return CURLUE_OUT_OF_MEMORY;
+  code = curl_url_set(engine->setup.origin, CURLUPART_URL, origin, 0);
+  if (!code)
+    code = curl_url_get(engine->setup.origin, CURLUPART_SCHEME, &scheme, 0);
+  if (code)
+    return code;
   engine->setup.https = strcmp(scheme, "https") == 0;
   engine->setup.names_known = engine->setup.https && uses_openssl();
   curl_free(scheme);
-  return 1;
+  return CURLUE_OK;
 }
 
 static int set_multi(struct ac_engine *engine, int max_connections)
@@ -158,6 +163,7 @@ struct ac_engine *ac_engine_new(const struct ac_engine_config *config,
 {
   struct ac_engine *engine;
   int descriptors;
+  CURLUcode url = CURLUE_OK;
 
   if (ac_engine_library(err) != AC_OK)
     return NULL;
@@ -182,13 +188,17 @@ struct ac_engine *ac_engine_new(const struct ac_engine_config *config,
     ac_error_set_code(err, AC_ERR_NETWORK, "connect",
                       "cannot open a descriptor: errno %d", errno);
   } else if (!engine->multi || !set_multi(engine, config->max_connections) ||
-             !parse_origin(engine, config->origin) ||
+             (url = parse_origin(engine, config->origin)) ==
+                 CURLUE_OUT_OF_MEMORY ||
              !copy_text(&engine->setup.ca_file, config->ca_file) ||
              !copy_text(&engine->setup.proxy, config->proxy) ||
              !copy_text(&engine->setup.user_agent,
                         config->user_agent ? config->user_agent
                                            : "agora_chat/" AC_VERSION)) {
     ac_error_set(err, AC_ERR_MEMORY, "no memory for a client");
+  } else if (url) {
+    ac_error_set(err, AC_ERR_ARGUMENT,
+                 "base_url has no IPv6 address in its brackets");
   } else {
     return engine;
   }

@@ -16,7 +16,7 @@ return {
 
   wait = function(client, call)
     while not call.done do
-      if not client:poll(1000) then return end     -- closed or forked
+      if not client:poll_inside(1000) then return end     -- closed or forked
     end
   end,
 }

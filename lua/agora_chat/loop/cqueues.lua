@@ -67,7 +67,7 @@ end
 function loop.wait(client, call)
   if not cqueues.running() then
     while not call.done do
-      if not client:poll(1000) then return end            -- closed or forked
+      if not client:poll_inside(1000) then return end            -- closed or forked
     end
     return
   end

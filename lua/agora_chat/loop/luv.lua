@@ -11,11 +11,33 @@ local tick = require "agora_chat.loop.tick"
 
 local loop = { spawn = tick.spawn, wake = tick.wake }
 
+-- Closed, and libuv has not run since. When the Lua state ends, luv 1.44 frees such
+-- a handle before libuv lets go of it, and the process crashes. So its guard, which
+-- is younger and therefore finalized first, takes luv's finalizer away.
+local closing = {}
+
+local function finalized(f)
+  local new_proxy = rawget(_G, "newproxy")               -- Lua 5.1
+  if not new_proxy then return setmetatable({}, { __gc = f }) end
+  local proxy = new_proxy(true)
+  getmetatable(proxy).__gc = f
+  return proxy
+end
+
+local function close(handle)
+  local guard
+  guard = finalized(function(self)
+    if closing[self] then debug.setmetatable(handle, nil) end
+  end)
+  closing[guard] = true
+  handle:close(function() closing[guard] = nil end)
+end
+
 local function unwatch(client)
   local poll, timer = client.uv_poll, client.uv_timer
   client.uv_poll, client.uv_timer = nil, nil
-  if poll then poll:close() end              -- never a stop after it: libuv aborts
-  if timer then timer:close() end
+  if poll then close(poll) end               -- never a stop after it: libuv aborts
+  if timer then close(timer) end
 end
 
 local function arm(client)

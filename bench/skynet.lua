@@ -1,4 +1,4 @@
--- bench: make skynet-bench SKYNET=tree. Round trips to the emulator from a real
+-- skynet: make skynet-bench SKYNET=tree. Round trips to the emulator from a real
 -- skynet, and the same from a plain script, whose waiting costs nearly nothing:
 -- the difference is what waking a service costs.
 package.path = "lua/?.lua;./?.lua;" .. package.path
