@@ -17,7 +17,7 @@
 enum {
   DEFAULT_QUEUE = 10000,
   MAX_EVENTS = 1000,
-  MAX_USED = 128, /* calls that wait to be freed */
+  MAX_USED = 128, /* results that wait to be freed */
   JOIN_S = 2 /* a thread that is stuck longer is left behind */
 };
 
@@ -53,7 +53,7 @@ struct ac_io_thread {
   struct inbox inbox;
   int64_t carried; /* out of the inbox, not in `stats` yet */
   struct ac_list done;
-  struct ac_list used; /* the owner has read them: the thread frees them */
+  cJSON *used; /* results that the owner has read, a chain: for the thread */
   int used_count;
   struct ac_stats stats; /* of the inner runner */
   struct ac_event *events; /* a ring of MAX_EVENTS */
@@ -112,7 +112,7 @@ static void free_all(struct ac_io_thread *io)
   ac_runner_free(io->inner);
   inbox_free(&io->inbox);
   free_calls(&io->done);
-  free_calls(&io->used);
+  cJSON_Delete(io->used); /* and those that are chained to it */
   free(io->events);
   pthread_cond_destroy(&io->finished_changed);
   pthread_mutex_destroy(&io->mutex);
@@ -150,7 +150,6 @@ struct ac_io_thread *ac_io_thread_new(struct ac_runner *inner,
   }
   inbox_init(&io->inbox);
   ac_list_init(&io->done);
-  ac_list_init(&io->used);
   io->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (config->client.want_events)
     io->events = malloc(MAX_EVENTS * sizeof *io->events);
@@ -208,7 +207,7 @@ static void add_events(struct ac_io_thread *io)
 static int trade(struct ac_io_thread *io, struct ac_list *ended, struct inbox *in)
 {
   struct ac_stats stats;
-  struct ac_list used;
+  cJSON *used;
   struct ac_call *call;
   struct ac_wake wake = {NULL, NULL, 0, 0};
   int wanted = ac_runner_wants_token(io->inner);
@@ -223,11 +222,11 @@ static int trade(struct ac_io_thread *io, struct ac_list *ended, struct inbox *i
   ac_runner_stats(io->inner, &stats);
   stats.accepted += io->refused;
   stats.failed += io->refused;
-  ac_list_init(&used);
 
   pthread_mutex_lock(&io->mutex);
   ac_list_move_all(&io->done, ended);
-  ac_list_move_all(&used, &io->used);
+  used = io->used;
+  io->used = NULL;
   io->used_count = 0;
   store(&io->ready, io->ready + count);
   io->stats = stats;
@@ -249,7 +248,7 @@ static int trade(struct ac_io_thread *io, struct ac_list *ended, struct inbox *i
   pthread_mutex_unlock(&io->mutex);
   if (wake.post)
     wake.post(&wake);
-  free_calls(&used);
+  cJSON_Delete(used);
   return stop;
 }
 
@@ -526,19 +525,17 @@ struct ac_call *ac_io_thread_take_done(struct ac_io_thread *io)
 
 void ac_io_thread_return(struct ac_io_thread *io, struct ac_call *call)
 {
-  int room = 0;
-
-  if (io->started && !io->closed) {
+  if (call->result && io->started && !io->closed) {
     pthread_mutex_lock(&io->mutex);
-    room = io->used_count < MAX_USED;
-    if (room) {
+    if (io->used_count < MAX_USED) {
       io->used_count++;
-      ac_list_push_back(&io->used, &call->link);
+      call->result->next = io->used;
+      io->used = call->result;
+      call->result = NULL;
     }
     pthread_mutex_unlock(&io->mutex);
   }
-  if (!room)
-    ac_call_free(call);
+  ac_call_free(call);
 }
 
 int ac_io_thread_next_event(struct ac_io_thread *io, struct ac_event *out)

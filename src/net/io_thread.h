@@ -34,9 +34,9 @@ void ac_io_thread_token_failed(struct ac_io_thread *io, const char *message);
 int ac_io_thread_poll(struct ac_io_thread *io, int64_t wait_ms);
 int ac_io_thread_ready(const struct ac_io_thread *io);
 struct ac_call *ac_io_thread_take_done(struct ac_io_thread *io);
-/* Takes a call back that take_done gave, read. The thread frees it, when it has
-   something to do anyway: it made the many small pieces of the result, and the
-   owner may have a frame to draw. */
+/* Frees a call that take_done gave. Its result is freed by the thread, when that
+   has something to do anyway: it made the many small pieces, and the owner may
+   have a frame to draw. */
 void ac_io_thread_return(struct ac_io_thread *io, struct ac_call *call);
 int ac_io_thread_next_event(struct ac_io_thread *io, struct ac_event *out);
 int ac_io_thread_fd(const struct ac_io_thread *io);

@@ -55,8 +55,8 @@ void ac_runner_token_failed(struct ac_runner *runner, const char *message);
 int ac_runner_poll(struct ac_runner *runner, int64_t wait_ms);
 
 int ac_runner_ready(const struct ac_runner *runner);      /* finished, not taken: one atomic load */
-struct ac_call *ac_runner_take_done(struct ac_runner *runner); /* then: */
-/* Frees a call that take_done gave, here or in the thread. */
+/* What take_done gives is given back with ac_runner_return, or freed. */
+struct ac_call *ac_runner_take_done(struct ac_runner *runner);
 void ac_runner_return(struct ac_runner *runner, struct ac_call *call);
 int ac_runner_next_event(struct ac_runner *runner, struct ac_event *out);
 
