@@ -26,7 +26,9 @@ enum {
 #endif
 
 struct ac_engine {
-  CURLM *multi;
+  CURLM *multi;                   /* NULL: made for the next attempt */
+  CURLcode lost;                  /* what became of the attempts of a broken one */
+  long max_connections;
   int epoll;
   int wake;                       /* an eventfd */
   int64_t timer_ms;               /* libcurl's, monotonic; 0: now; -1: none */
@@ -145,20 +147,26 @@ static CURLUcode check_proxy(const char *proxy)
   return code;
 }
 
-static int set_multi(struct ac_engine *engine, int max_connections)
+static int make_multi(struct ac_engine *engine)
 {
-  CURLM *m = engine->multi;
+  CURLM *m = curl_multi_init();
   int bad = 0;
 
+  if (!m)
+    return 0;
 #define SET(option, value) (bad |= curl_multi_setopt(m, option, value) != CURLM_OK)
   SET(CURLMOPT_SOCKETFUNCTION, on_socket);
   SET(CURLMOPT_SOCKETDATA, engine);
   SET(CURLMOPT_TIMERFUNCTION, on_timer);
   SET(CURLMOPT_TIMERDATA, engine);
-  SET(CURLMOPT_MAX_HOST_CONNECTIONS, (long)max_connections);
-  SET(CURLMOPT_MAXCONNECTS, (long)max_connections);
+  SET(CURLMOPT_MAX_HOST_CONNECTIONS, engine->max_connections);
+  SET(CURLMOPT_MAXCONNECTS, engine->max_connections);
   SET(CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 #undef SET
+  if (bad)
+    curl_multi_cleanup(m);
+  else
+    engine->multi = m;
   return !bad;
 }
 
@@ -197,11 +205,11 @@ struct ac_engine *ac_engine_new(const struct ac_engine_config *config,
   engine->setup.sockets = &engine->sockets;
   engine->setup.connect_timeout_ms = config->connect_timeout_ms;
   engine->setup.attempt_timeout_ms = config->attempt_timeout_ms;
-  engine->multi = curl_multi_init();
+  engine->max_connections = config->max_connections;
   if (!descriptors) {
     ac_error_set_code(err, AC_ERR_NETWORK, "connect",
                       "cannot open a descriptor: errno %d", errno);
-  } else if (!engine->multi || !set_multi(engine, config->max_connections) ||
+  } else if (!make_multi(engine) ||
              (url = parse_origin(engine, config->origin)) ==
                  CURLUE_OUT_OF_MEMORY ||
              (config->proxy && (proxy = check_proxy(config->proxy)) ==
@@ -311,6 +319,8 @@ ac_kind ac_engine_start(struct ac_engine *engine, struct ac_call *call,
   if (!t)
     return ac_error_set(err, AC_ERR_MEMORY, "no memory for a request");
   kind = ac_transfer_prepare(t, call, err);
+  if (kind == AC_OK && !engine->multi && !make_multi(engine))
+    kind = ac_error_set(err, AC_ERR_MEMORY, "no memory for a request");
   if (kind == AC_OK && curl_multi_add_handle(engine->multi, t->easy) != CURLM_OK)
     kind = ac_error_set(err, AC_ERR_MEMORY, "no memory for a request");
   if (kind != AC_OK) {
@@ -337,7 +347,6 @@ void ac_engine_drop(struct ac_engine *engine, struct ac_call *call)
   rest(engine, t);
 }
 
-/* Takes in what libcurl has finished. */
 static void gather(struct ac_engine *engine)
 {
   CURLMsg *message;
@@ -366,8 +375,36 @@ static void gather(struct ac_engine *engine)
 static void act(struct ac_engine *engine, curl_socket_t fd, int what)
 {
   int running;
+  CURLMcode code = curl_multi_socket_action(engine->multi, fd, what, &running);
 
-  curl_multi_socket_action(engine->multi, fd, what, &running);
+  if (code == CURLM_ABORTED_BY_CALLBACK) /* epoll refused a socket */
+    engine->lost = CURLE_ABORTED_BY_CALLBACK;
+  else if (code == CURLM_OUT_OF_MEMORY || code == CURLM_INTERNAL_ERROR)
+    engine->lost = CURLE_OUT_OF_MEMORY;
+}
+
+/* Takes in what libcurl has finished. Without memory to tell of a socket libcurl
+   (7.88) forgets the transfer, which would stall, and keeps half an entry
+   for the socket: the next one of that number divides by its size, 0. So all
+   attempts end, and the next begins with another multi handle. */
+static void take_in(struct ac_engine *engine)
+{
+  struct ac_list *node;
+
+  gather(engine);
+  if (engine->lost == CURLE_OK)
+    return;
+  while ((node = ac_list_take_front(&engine->out))) {
+    struct ac_transfer *t = AC_LIST_ENTRY(node, struct ac_transfer, link);
+
+    curl_multi_remove_handle(engine->multi, t->easy);
+    ac_transfer_finish(t, engine->lost);
+    ac_list_push_back(&engine->ended, &t->link);
+  }
+  curl_multi_cleanup(engine->multi);
+  engine->multi = NULL;
+  engine->lost = CURLE_OK;
+  engine->timer_ms = -1;
 }
 
 static int timer_due(const struct ac_engine *engine)
@@ -382,7 +419,7 @@ static void act_on_timer(struct ac_engine *engine)
     return;
   engine->timer_ms = -1; /* libcurl sets it again if it needs it */
   act(engine, CURL_SOCKET_TIMEOUT, 0);
-  gather(engine);
+  take_in(engine);
 }
 
 static void act_on_event(struct ac_engine *engine, const struct epoll_event *event)
@@ -425,7 +462,7 @@ int ac_engine_run(struct ac_engine *engine, int wait_ms)
     }
   }
   if (count > 0)
-    gather(engine);
+    take_in(engine);
   act_on_timer(engine);
   return interrupted;
 }

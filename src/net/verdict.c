@@ -121,6 +121,8 @@ ac_kind ac_verdict(const struct ac_outcome *o, struct ac_error *err)
       o->stray_bytes > LONGEST_LINE_BYTES)
     return ac_error_set_code(err, AC_ERR_BAD_RESPONSE, "too_large",
                              "a header line of the answer is too long");
+  if (o->result == CURLE_URL_MALFORMAT && strstr(o->words, "No URL set"))
+    kind = AC_ERR_MEMORY; /* there is one; libcurl could not copy it */
   if (o->result == CURLE_SSL_CONNECT_ERROR && handshake_was_cut(o)) {
     kind = AC_ERR_NETWORK;
     code = "reset";
