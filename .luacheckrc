@@ -11,6 +11,7 @@ files["lua/agora_chat/loop/resty.lua"] = { std = "ngx_lua" }
 -- Specs run on every Lua, and look at what only some have.
 files["spec/**"] = { std = "max+busted", max_line_length = 140 }
 files["spec/support/oom_chunk.lua"] = { read_globals = { "fail_on", "fail_off" } }
+files["spec/support/memory_chunk.lua"] = { read_globals = { "fail", "fail_stop" } }
 files["spec/support/skynet_chunk.lua"] = { globals = { "KEPT", "KEPT_CLIENT" } }
 files["spec/support/meta.lua"] = { max_line_length = false }
 files["spec/nginx/**"] = { std = "ngx_lua+busted" }

@@ -189,12 +189,15 @@ $(B)/$(LUA)/%_host: $(SUPPORT)/%_host.c $(B)/$(LUA)/flags
 	$(Q)$(CC) $(filter-out -fPIC -fvisibility=hidden -MMD -MP,$(ALL_CFLAGS)) \
 	  $(LUA_CFLAGS) -o $@ $< $(HOST_LUA) $(HOST_EXPORTS)
 
-# It has a skynet_send that the module finds.
-$(B)/$(LUA)/skynet_host: HOST_EXPORTS = -rdynamic
+# They have a skynet_send, and a malloc, that the module finds.
+$(B)/$(LUA)/skynet_host $(B)/$(LUA)/memory_host: HOST_EXPORTS = -rdynamic
 
-oom: $(MODULE) $(B)/$(LUA)/oom_host
+# Lua's memory, then that of the C core, libcurl, cJSON and zlib.
+oom: $(MODULE) $(B)/$(LUA)/oom_host $(B)/$(LUA)/memory_host
 	@echo "== $(LUA), the n-th allocation fails, for every n"
 	@env $(HOST_PATH) $(ASAN_ENV) $(B)/$(LUA)/oom_host $(SUPPORT)/oom_chunk.lua
+	@$(WITH_EMULATOR) --set auto_users=true --set auth=any --set 'apps=["org/app"]' -- \
+	  env $(HOST_PATH) $(ASAN_ENV) $(B)/$(LUA)/memory_host $(SUPPORT)/memory_chunk.lua
 
 threads: $(MODULE) $(B)/$(LUA)/threads_host
 	@echo "== $(LUA), 8 states in 8 threads"

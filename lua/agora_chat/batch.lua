@@ -84,6 +84,7 @@ local function check_call_options(handle, operation, count, opts)
   if operation == "request" then refused = { { method = "GET", path = { "" } } } end
   local ok, _, plain = pcall(handle.submit, handle, operation, nil, unpack(refused))
   if not ok then return nil, _ end                         -- no such operation
+  if plain.kind == "memory" then return nil, plain end
   local err
   ok, _, err = pcall(handle.submit, handle, operation, opts, unpack(refused))
   if not ok then return nil, _ end

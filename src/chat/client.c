@@ -218,7 +218,12 @@ struct ac_call *ac_client_next_outgoing(struct ac_client *c, int64_t now_ms)
     ac_credentials_renew(&c->credentials);
   }
   may_go = ac_fetch_token(c, now_ms);
-  if (c->fetch_ready && compose_path(c, c->fetch)) {
+  if (c->fetch_ready && !compose_path(c, c->fetch)) {
+    ac_error_set(&c->fetch->error, AC_ERR_MEMORY, "no memory for a request");
+    ac_fetch_retry(c, c->fetch, now_ms);
+    return NULL;
+  }
+  if (c->fetch_ready) {
     c->fetch_ready = 0;
     ac_queue_lend(c, c->fetch, c->fetch_token.bytes, now_ms);
     c->next_ms = 0; /* there may be more to send */

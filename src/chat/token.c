@@ -262,23 +262,26 @@ static int decode(const char *text, size_t length, unsigned char *out)
 }
 
 /* The whole of one zlib stream, at most max bytes of it; -1 when it is cut,
-   broken, longer, or followed by something. */
+   broken, longer, or followed by something; -2 without memory. */
 static int inflate_all(const unsigned char *bytes, size_t length,
                        unsigned char *out, size_t max)
 {
   z_stream z;
-  int ended;
+  int code;
 
   memset(&z, 0, sizeof z);
   if (inflateInit(&z) != Z_OK)
-    return -1;
+    return -2;
   z.next_in = (Bytef *)(uintptr_t)bytes; /* zlib does not write there */
   z.avail_in = (uInt)length;
   z.next_out = out;
   z.avail_out = (uInt)max;
-  ended = inflate(&z, Z_FINISH) == Z_STREAM_END && z.avail_in == 0;
+  code = inflate(&z, Z_FINISH);
   inflateEnd(&z);
-  return ended ? (int)(max - z.avail_out) : -1;
+  if (code == Z_MEM_ERROR)
+    return -2;
+  return code == Z_STREAM_END && z.avail_in == 0 ? (int)(max - z.avail_out)
+                                                 : -1;
 }
 
 /* What each service adds after its privileges (AgoraIO/Tools): 'n' its name
@@ -425,6 +428,8 @@ ac_kind ac_token_read(const char *text, size_t length,
   if (got < 0)
     return bad(err, "it is not base64");
   got = inflate_all(deflated, (size_t)got, inflated, sizeof inflated);
+  if (got == -2)
+    return ac_error_set(err, AC_ERR_MEMORY, "no memory for a token");
   if (got < 0)
     return bad(err, "its zlib stream is cut, broken or too large");
   r.left = (size_t)got;
