@@ -388,6 +388,16 @@ print(("chaos: seed %d, %d s, %d calls at once, %s, %s"):format(SEED, SECONDS, C
   rawget(_G, "jit") and "LuaJIT" or _VERSION))
 e:reset()
 e:set { auto_users = true, latency_ms = { 0, 20 } }
+-- One good call, also at the end.
+local function good_call(threaded)
+  local client = assert(agora_chat.new { base_url = e.url, app_id = APP_ID, credentials = { token = "a-token" },
+                                         threaded = threaded })
+  local res, err = client:offline_msg_count("u42", { timeout_ms = 9000 })
+  promise(res and res.count == 42, "a good call", tostring(err))
+  client:close()
+end
+
+good_call(true)                        -- a sanitizer may start a thread of its own with the first
 collect()
 local fds_before, threads_before = descriptors(), status "Threads"
 
@@ -410,13 +420,8 @@ if RSS_KIB > 0 then promise(grown_kib <= RSS_KIB, "memory is back", grown_kib, "
 
 e:reset()
 e:set { auto_users = true }
-local last = new_client().client
-local ok, why = last:start("offline_msg_count", { "u42" }, function(res, err)
-  promise(res and res.count == 42, "a good call afterwards", tostring(err))
-end, { timeout_ms = 5000 })
-promise(ok, "a call afterwards", tostring(why))
-while last:pending() > 0 do last:poll(100) end
-last:close()
+good_call(false)
+good_call(true)
 e:stop()
 
 local names = {}
