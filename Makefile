@@ -121,9 +121,9 @@ $(LOCALE):
 	@localedef -i de_DE -f UTF-8 $(CURDIR)/$@ >/dev/null 2>&1 || mkdir -p $@
 
 # What specs need of C: a fork, a look-up that hangs or a lock that is let go
-# slowly when they are preloaded, and Lua states that close while the program
-# goes on.
-SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so $(B)/slow_unlock.so $(B)/$(LUA)/threads_host
+# slowly when they are preloaded, Lua states that close while the program goes
+# on, and a small stack.
+SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so $(B)/slow_unlock.so $(B)/$(LUA)/threads_host $(B)/$(LUA)/stack_host
 
 $(B)/$(LUA)/forker.so: $(SUPPORT)/forker.c $(B)/$(LUA)/flags
 	$(call SAY,HELP $@)
