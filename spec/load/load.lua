@@ -1,7 +1,7 @@
 -- load: long runs against the emulator, with bounds. `make load` runs them all; takes minutes.
 --
---   lua5.4 spec/load/load.lua [NAME ...]     only those: alone, shared, outage, calls, threaded
---   LOAD_USERS=3000 LOAD_CALLS=100000        how much
+--   lua5.4 spec/load/load.lua [NAME ...]     only those: alone, shared, penalty, outage, calls, threaded, clients
+--   LOAD_USERS=3000 LOAD_CALLS=100000 LOAD_CLIENTS=10000   how much
 --   LOAD_LIMIT=sliding                       the emulator's kind of limit: fixed, sliding, bucket
 --
 -- Prints a line for each figure, "ok" or "FAIL" in front. A run that missed one is repeated once; the exit status
@@ -14,6 +14,7 @@ local socket = require "socket"
 
 local USERS = tonumber(os.getenv "LOAD_USERS" or 3000)
 local CALLS = tonumber(os.getenv "LOAD_CALLS" or 100000)
+local CLIENTS = tonumber(os.getenv "LOAD_CLIENTS" or 10000)
 local LIMIT = os.getenv "LOAD_LIMIT" or "sliding"
 local APP_ID = "970ca35de60c44645bbae8a215061b33"
 
@@ -146,6 +147,35 @@ local function calls(threaded)
   e:stop()
 end
 
+-- A new client for each call, in turn inline and with an I/O thread, over plain connections and (one in ten) TLS.
+-- Every second one is closed, the others are collected.
+local function many_clients()
+  local e = emulator.start { tls = true, settings = { auto_users = true } }
+  e:reset()
+  e:set { auto_users = true }
+  local before, warm_kib = nil, nil
+  local ok, began = 0, socket.gettime()
+  for i = 1, CLIENTS do
+    local tls = i % 10 == 0
+    local client = new(e, { base_url = tls and e.tls_url or e.url, ca_file = tls and e.ca_file or nil,
+                            threaded = i % 4 < 2, rate_per_s = false })
+    local res, err = client:offline_msg_count("u" .. i)
+    if res and res.count == i then ok = ok + 1 else print("      " .. tostring(err)) end
+    if i % 2 == 0 then client:close() end
+    if i % 50 == 0 then collectgarbage() end
+    if i == math.floor(CLIENTS / 5) then
+      warm_kib = resident_kib()
+      before = descriptors()
+    end
+  end
+  local grown_kib = resident_kib() - warm_kib
+  figure(ok == CLIENTS, "answered", "%d of " .. CLIENTS, ok, "all")
+  figure(grown_kib <= 1024, "KiB grown after warm-up", "%d", grown_kib, "<= 1024")
+  figure(descriptors() <= before, "descriptors left", "%d", descriptors() - before, "none")
+  print(("      %.1f s, %.2f ms a client"):format(socket.gettime() - began, 1000 * (socket.gettime() - began) / CLIENTS))
+  e:stop()
+end
+
 local RUNS = {
   { "alone", "at the limit, alone", function() limited({}, { rate = 94, refused = 0.1 }) end },
   { "shared", "at the limit, somebody else takes 30/s", function()
@@ -159,6 +189,7 @@ local RUNS = {
   end },
   { "calls", "no pace, inline", function() calls(false) end },
   { "threaded", "no pace, with an I/O thread", function() calls(true) end },
+  { "clients", "a client for each call", many_clients },
 }
 
 local chosen = {}
