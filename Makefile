@@ -120,16 +120,17 @@ $(LOCALE):
 	@mkdir -p $(@D)
 	@localedef -i de_DE -f UTF-8 $(CURDIR)/$@ >/dev/null 2>&1 || mkdir -p $@
 
-# What specs need of C: a fork, a look-up that hangs when it is preloaded, and
-# Lua states that close while the program goes on.
-SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so $(B)/$(LUA)/threads_host
+# What specs need of C: a fork, a look-up that hangs or a lock that is let go
+# slowly when they are preloaded, and Lua states that close while the program
+# goes on.
+SPEC_HELP := $(B)/$(LUA)/forker.so $(B)/hanging_lookup.so $(B)/slow_unlock.so $(B)/$(LUA)/threads_host
 
 $(B)/$(LUA)/forker.so: $(SUPPORT)/forker.c $(B)/$(LUA)/flags
 	$(call SAY,HELP $@)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) $(LUA_CFLAGS) -shared -o $@ $<
 
-# Without a sanitizer: it stands before one in the program.
-$(B)/hanging_lookup.so: $(SUPPORT)/hanging_lookup.c
+# Without a sanitizer: they stand before one in the program.
+$(B)/hanging_lookup.so $(B)/slow_unlock.so: $(B)/%.so: $(SUPPORT)/%.c
 	$(call SAY,HELP $@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c99 -D_GNU_SOURCE -fPIC $(WARN) $(CFLAGS) -shared -o $@ $< -ldl

@@ -81,6 +81,22 @@ for _, kind in ipairs { "inline", "threaded" } do
   end)
 end
 
+describe("a client that is closed while its last call ends", function()
+  -- The I/O thread finds the stop by itself then, before it is woken, and is gone when it would be
+  -- (spec/support/slow_unlock.c makes it so).
+  it("wakes no thread that is gone", function()
+    local file = os.tmpname()
+    os.remove(file)
+    local text = programs.run_lua({ "spec/support/close_program.lua", e.url, "threaded", "crossed", "1", file }, {
+      ASAN_OPTIONS = (os.getenv "ASAN_OPTIONS" or "") .. ":verify_asan_link_order=0",
+      TSAN_OPTIONS = (os.getenv "TSAN_OPTIONS" or "") .. ":atexit_sleep_ms=0",
+      SLOW_UNLOCK_WHILE = file, LD_PRELOAD = BUILD .. "/slow_unlock.so",
+    })
+    os.remove(file)
+    assert.matches("^1 called, took [%d.]+ ms, %a+/%a+\n$", text)
+  end)
+end)
+
 describe("a Lua state that is closed while a look-up hangs", function()
   -- The module and libcurl must stay: the look-up's thread returns into them. (TSan sees races between
   -- threads that load and unload modules: it does not know the loader's lock. Here only a crash counts.)

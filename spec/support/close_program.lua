@@ -3,7 +3,8 @@
 ---   lua close_program.lua URL inline|threaded HOW CALLS BEGAN
 ---
 --- HOW: close, collect, end (of this file, which closes the Lua state),
---- deadline (of 300 ms; waits for it). Waits until the file BEGAN is there, if
+--- deadline (of 300 ms; waits for it), crossed (close, and makes the file BEGAN
+--- before; deadlines of 300 ms). Else waits until the file BEGAN is there, if
 --- it is given. Prints how many callbacks ran while it took how many ms, or,
 --- at the end, the time at which it came to its last line.
 local url, kind, how, count, began = arg[1], arg[2], arg[3], tonumber(arg[4]), arg[5]
@@ -25,15 +26,16 @@ local called, last = 0, nil
 for _ = 1, count do
   assert(client:start("offline_msg_count", { "f.E05.1" }, function(_, err)
     called, last = called + 1, err
-  end, { timeout_ms = how == "deadline" and 300 or nil }))
+  end, { timeout_ms = (how == "deadline" or how == "crossed") and 300 or nil }))
 end
 local stop = socket.gettime() + 5
 repeat
   client:poll(20)
-until socket.gettime() > stop or (not began or is_there(began)) and client:stats().in_flight == count
+until socket.gettime() > stop or (not began or how == "crossed" or is_there(began)) and client:stats().in_flight == count
 
 local from = socket.gettime()
-if how == "close" then
+if how == "crossed" then assert(io.open(began, "w")):close() end
+if how == "close" or how == "crossed" then
   client:close()
 elseif how == "collect" then
   client = nil                             -- luacheck: ignore

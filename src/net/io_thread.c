@@ -337,7 +337,7 @@ static ac_kind start(struct ac_io_thread *io, struct ac_error *err)
 
 /* -- the owner -- */
 
-/* With the mutex. Returns whether the thread is to be woken, outside of it. */
+/* With the mutex. Returns whether the thread is to be woken. */
 static int thread_sleeps(struct ac_io_thread *io)
 {
   int asleep = io->asleep;
@@ -346,6 +346,7 @@ static int thread_sleeps(struct ac_io_thread *io)
   return asleep;
 }
 
+/* Woken outside of the lock, so that it need not wait for it. */
 static void unlock_and_rouse(struct ac_io_thread *io)
 {
   int rouse = io->started && thread_sleeps(io);
@@ -608,8 +609,10 @@ static int wait_until_finished(struct ac_io_thread *io)
   until.tv_sec += JOIN_S;
   pthread_mutex_lock(&io->mutex);
   io->stop = 1;
-  unlock_and_rouse(io);
-  pthread_mutex_lock(&io->mutex);
+  /* Inside the lock: a thread that finds the stop by itself frees what it is
+     woken by. */
+  if (thread_sleeps(io))
+    ac_runner_rouse(io->inner);
   while (!io->finished && !late)
     late = pthread_cond_timedwait(&io->finished_changed, &io->mutex, &until);
   finished = io->finished;
