@@ -173,10 +173,12 @@ tsan: ## 8 Lua states in 8 threads, and the specs, under ThreadSanitizer
 	@+$(TSAN_MAKE) specs IN_HOST=1 LUAS=lua5.4 SPECS_UNDER="under TSan" \
 	  RUN_ENV="$(TSAN_ENV)"
 
+VALGRIND = valgrind -q --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=98
+
 valgrind: ## specs under valgrind
 	$(SETUP) test valgrind
 	@+$(SUBMAKE) specs IN_HOST=1 LUAS=lua5.4 SPECS_UNDER="under valgrind" \
-	  RUN_UNDER="valgrind -q --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite --error-exitcode=98"
+	  RUN_UNDER="$(VALGRIND)"
 
 # The other hosts are programs that embed Lua, as games and skynet do.
 HOST_LUA  = $(call once,HOST_LUA,$(PKG_CONFIG) --libs $(LUA))
@@ -271,6 +273,29 @@ load: ## long sweeps and 100,000 calls against the emulator, with bounds; minute
 	@+$(SUBMAKE) all
 	@env LUA_PATH='lua/?.lua;?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' $(LUA) spec/load/load.lua $(LOAD)
 
+# CHAOS_SECONDS=60 CHAOS_SEED=1 and more: see spec/load/chaos.lua.
+chaos: ## a minute of faults, cancels and closes at random, with every promise checked
+	$(SETUP) test
+	@+$(SUBMAKE) chaos-run
+
+chaos-asan: ## the same under ASan, UBSan, LSan
+	$(SETUP) test
+	@+$(ASAN_MAKE) chaos-run IN_HOST=1 RUN_ENV="CHAOS_RSS_KIB=0 $(ASAN_ENV)"
+
+chaos-tsan: ## the same under ThreadSanitizer, with I/O threads only
+	$(SETUP) test
+	@+$(TSAN_MAKE) chaos-run IN_HOST=1 RUN_ENV="CHAOS_KINDS=threaded CHAOS_RSS_KIB=0 $(TSAN_ENV)"
+
+chaos-valgrind: ## the same under valgrind
+	$(SETUP) test valgrind
+	@+$(SUBMAKE) chaos-run IN_HOST=1 RUN_ENV="CHAOS_CALLS=50 CHAOS_LATE_MS=8000 CHAOS_RSS_KIB=0" RUN_UNDER="$(VALGRIND)"
+
+chaos-run: $(MODULE) $(if $(IN_HOST),$(B)/$(LUA)/lua_host)
+	@env LUA_PATH='lua/?.lua;?.lua;;' LUA_CPATH='$(B)/$(LUA)/?.so;;' $(RUN_ENV) $(RUN_UNDER) \
+	  $(if $(IN_HOST),$(B)/$(LUA)/lua_host,$(LUA)) spec/load/chaos.lua
+
+.PHONY: chaos chaos-asan chaos-tsan chaos-valgrind chaos-run
+
 # ------------------------------------------------------------------- skynet
 # skynet brings its own Lua. SKYNET= names a built tree; its headers are used,
 # and its version of Lua (5.4, 5.5) gets a folder of its own.
@@ -333,7 +358,7 @@ help: ## this table
 	  while IFS='|' read -r word does; do printf '  make %-12s %s\n' "$$word" "$$does"; done
 
 # `make -j2 test check`: one habit after the other, each as parallel as it is.
-ifneq ($(filter clean test gc asan tsan valgrind demo examples load check meta rock bench nginx-test nginx-bench skynet-test skynet-bench,$(MAKECMDGOALS)),)
+ifneq ($(filter clean test gc asan tsan valgrind demo examples load chaos chaos-asan chaos-tsan chaos-valgrind check meta rock bench nginx-test nginx-bench skynet-test skynet-bench,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 
