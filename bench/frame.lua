@@ -44,8 +44,12 @@ local function play(server, how)
     local wall_s, cpu_s = clock.wall(), clock.thread()
     local starts = 0
     if frame < frames - 60 then starts = starts_in(frame % 60, how.spread) end
-    for i = 1, starts do assert(client:start("offline_msg_count", { "u" .. i }, ended)) end
-    client:tick()
+    if how.nothing then
+      how.nothing(starts)
+    else
+      for i = 1, starts do assert(client:start("offline_msg_count", { "u" .. i }, ended)) end
+      client:tick()
+    end
     cpu[#cpu + 1] = (clock.thread() - cpu_s) * 1000
     wall[#wall + 1] = (clock.wall() - wall_s) * 1000
   end
@@ -59,6 +63,16 @@ local function play(server, how)
   print(("  %-34s %s  %s %6d %5d %5d"):format(how.name, three(cpu), three(wall), ok, failed, connections))
 end
 
+--- What this machine takes, fresh from its sleep, for next to no work: ten texts
+--- a call.
+local function nothing(starts)
+  local bytes = 0
+  for i = 1, starts do
+    for j = 1, 10 do bytes = bytes + #("u" .. i * j) end
+  end
+  return bytes
+end
+
 local server = emulator.start { tls = true, settings = { auto_users = true } }
 print(("frame, %s: %d frames, %d calls a second; ms of work per frame"):format(support.lua(), SECONDS * 60, CALLS))
 print(("  %-34s %26s  %26s"):format("", "-- CPU of this thread --", "-- by the clock --"))
@@ -68,6 +82,7 @@ print(("  %-34s %8s %8s %8s  %8s %8s %8s %6s %5s %5s"):format("",
 -- service is verified with.
 local large = os.tmpname()
 support.run(("cat /etc/ssl/certs/ca-certificates.crt %s >%s"):format(server.ca_file, large))
+play(server, { name = "no client, ten texts a call, spread", nothing = nothing, spread = true, ca_file = large })
 for _, threaded in ipairs { true, false } do
   for _, spread in ipairs { true, false } do
     play(server, { name = (threaded and "threaded" or "inline") .. (spread and ", spread" or ", in one frame"),

@@ -25,7 +25,7 @@ step() {
 quiet_luacheck() {
   # shellcheck disable=SC2046
   luacheck -q .busted $(git ls-files '*.lua' 2>/dev/null ||
-    find lua spec examples -name '*.lua')
+    find lua spec examples bench -name '*.lua')
 }
 
 layers() { sh spec/support/layers.sh; }
