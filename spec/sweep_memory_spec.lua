@@ -1,6 +1,7 @@
 --- A sweep over very many users: at most a window of calls at any moment, and
 --- memory that does not grow, in Lua and below it.
 
+local process = require "spec.support.process"
 local scripted = require "spec.support.scripted"
 
 --- AGORA_CHAT_SWEEP_USERS says how many. A million takes five to ten seconds;
@@ -10,15 +11,6 @@ local function how_many()
   collectgarbage("setpause", pause)
   local plain = (os.getenv "AGORA_CHAT_BUILD" or "build") == "build" and pause > 0
   return tonumber(os.getenv "AGORA_CHAT_SWEEP_USERS") or (plain and 1000000 or 50000), plain
-end
-
---- KiB of this process in memory; nil where /proc does not say.
-local function resident_kib()
-  local file = io.open "/proc/self/statm"
-  if not file then return end
-  local pages = file:read "*a":match "^%d+ (%d+)"
-  file:close()
-  return tonumber(pages) * 4
 end
 
 local function lua_kib()
@@ -54,9 +46,9 @@ describe("each", function()
     for _, res, err in client:each("offline_msg_count", users, { window = window, envelope = false }) do
       if not res then error(tostring(err)) end
       done, sum = done + 1, sum + res.count
-      if done == total / 10 then lua_before, resident_before = lua_kib(), resident_kib() end
+      if done == total / 10 then lua_before, resident_before = lua_kib(), process.resident_kib() end
     end
-    local lua_after, resident_after = lua_kib(), resident_kib()
+    local lua_after, resident_after = lua_kib(), process.resident_kib()
 
     assert.equal(total, done)
     assert.equal(4 * total, sum)
@@ -64,7 +56,7 @@ describe("each", function()
     assert.is_true(most <= window and most >= window / 2, most)
     assert.is_true(lua_after < lua_before + 256, lua_after - lua_before)
     -- The smallest piece of memory, lost once for each call, would be twice this.
-    if plain and resident_before then
+    if plain then
       assert.is_true(resident_after < resident_before + 12288, resident_after - resident_before)
     end
     local s = client:stats()

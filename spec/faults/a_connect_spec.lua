@@ -144,6 +144,7 @@ describe("A: names", function()
 
   local PROGRAM = [[
     local harness = require "spec.faults.harness"
+    local process = require "spec.support.process"
     local socket = require "socket"
     local count = tonumber(os.getenv "SPEC_CALLS")
     local client = harness.client({ url = os.getenv "SPEC_URL" },
@@ -153,7 +154,7 @@ describe("A: names", function()
     local longest, left, stop = 0, 1, socket.gettime() + 20
     repeat
       longest = math.max(longest, harness.run({ client }, { outcomes[1] }, 0.05))
-      threads = math.max(threads, harness.threads())
+      threads = math.max(threads, process.threads())
       left = client:pending()
     until left == 0 or socket.gettime() > stop
     for _, outcome in ipairs(outcomes) do

@@ -1,5 +1,6 @@
 -- Faults E: answers that take their time.
 local harness = require "spec.faults.harness"
+local process = require "spec.support.process"
 
 local rows = {
   { "E01", "the whole answer, a byte at a time", "timeout", at_most = 4 },
@@ -54,12 +55,12 @@ describe("E: many slow answers", function()
   end
 
   it("E05: 1,000 calls, and no answer comes to its end", function()
-    local before, threads = harness.descriptors(), harness.threads()
+    local before, threads = process.descriptors(), process.threads()
     local clients = two()
-    local idle = harness.descriptors()
+    local idle = process.descriptors()
     local outcomes = ask_both(clients, users("E05", 1, 1000))
     harness.run(clients, { outcomes[1] })
-    local during = harness.descriptors()
+    local during = process.descriptors()
     assert.is_true(during <= idle + 2 * 8 + 2, ("descriptors: %d before, now %d"):format(idle, during))
     harness.run(clients, outcomes)
     for _, outcome in ipairs(outcomes) do

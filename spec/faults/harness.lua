@@ -30,6 +30,7 @@
 local agora_chat = require "agora_chat"
 local assert = require "luassert"
 local emulator = require "spec.emulator.client"
+local process = require "spec.support.process"
 local socket = require "socket"
 
 local harness = {}
@@ -123,42 +124,11 @@ end
 
 -- --------------------------------------------------------------- promises
 
-local function own_pid()
-  local f = io.open "/proc/self/stat"
-  if not f then return nil end
-  local pid = f:read "*n"
-  f:close()
-  return pid
-end
-
---- Open descriptors of this process. The least of three: the pipe that is used
---- to look counts once or twice, as it happens.
-function harness.descriptors()
-  local pid = own_pid()
-  if not pid then return 0 end
-  local least = math.huge
-  for _ = 1, 3 do
-    local p = io.popen(("ls /proc/%d/fd 2>/dev/null | wc -l"):format(pid))
-    least = math.min(least, p:read "*n")
-    p:close()
-  end
-  return least
-end
-
---- Threads of this process.
-function harness.threads()
-  local f = io.open "/proc/self/status"
-  if not f then return 0 end
-  local count = tonumber(f:read "*a":match "Threads:%s*(%d+)")
-  f:close()
-  return count
-end
-
 --- Waits until there are no more than so many descriptors and threads; how many there are.
 function harness.comes_back(descriptors, threads)
   local stop = now() + 10
   while true do
-    local open, running = harness.descriptors(), harness.threads()
+    local open, running = process.descriptors(), process.threads()
     if (open <= descriptors and running <= threads) or now() > stop then return open, running end
     socket.sleep(0.02)
   end
@@ -360,7 +330,7 @@ function harness.section(emulator_options, rows)
     harness.all(first, { "alice" })
     first:close()
     harness.pause(0.05)
-    before = { harness.descriptors(), harness.threads() }
+    before = { process.descriptors(), process.threads() }
     outcomes = begin(rows, e, clients)
     longest = harness.run(clients, outcomes)
     local seen = harness.requests(e)

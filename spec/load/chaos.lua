@@ -10,6 +10,7 @@
 
 local agora_chat = require "agora_chat"
 local emulator = require "spec.emulator.client"
+local process = require "spec.support.process"
 local socket = require "socket"
 
 local SECONDS = tonumber(os.getenv "CHAOS_SECONDS" or 60)
@@ -41,33 +42,6 @@ local function promise(good, what, ...)
 end
 
 -- --------------------------------------------------------- what a process holds
-
-local function own_pid()
-  local f = assert(io.open "/proc/self/stat")
-  local pid = f:read "*n"
-  f:close()
-  return pid
-end
-
-local PID = own_pid()
-
-local function status(name)
-  local f = assert(io.open "/proc/self/status")
-  local number = tonumber(f:read "*a":match(name .. ":%s*(%d+)"))
-  f:close()
-  return number
-end
-
--- The pipe that is used to look counts, so the least of three.
-local function descriptors()
-  local least = math.huge
-  for _ = 1, 3 do
-    local p = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(PID)))
-    least = math.min(least, p:read "*n")
-    p:close()
-  end
-  return least
-end
 
 local function collect()
   for _ = 1, 3 do collectgarbage() end
@@ -399,23 +373,23 @@ end
 
 good_call(true)                        -- a sanitizer may start a thread of its own with the first
 collect()
-local fds_before, threads_before = descriptors(), status "Threads"
+local fds_before, threads_before = process.descriptors(), process.threads()
 
 run(SECONDS / 3)
 all_closed()
-local warm_kib = status "VmRSS"
+local warm_kib = process.resident_kib()
 run(SECONDS * 2 / 3)
 all_closed()
 
 local stop = socket.gettime() + 5
-while (descriptors() > fds_before or status "Threads" > threads_before) and socket.gettime() < stop do
+while (process.descriptors() > fds_before or process.threads() > threads_before) and socket.gettime() < stop do
   socket.sleep(0.05)
   collect()
 end
-promise(descriptors() <= fds_before, "no descriptor is left", descriptors() - fds_before)
-promise(status "Threads" <= threads_before, "no thread is left", status "Threads" - threads_before)
+promise(process.descriptors() <= fds_before, "no descriptor is left", process.descriptors() - fds_before)
+promise(process.threads() <= threads_before, "no thread is left", process.threads() - threads_before)
 promise(next(collected) == nil, "a forgotten client is collected")
-local grown_kib = status "VmRSS" - warm_kib
+local grown_kib = process.resident_kib() - warm_kib
 if RSS_KIB > 0 then promise(grown_kib <= RSS_KIB, "memory is back", grown_kib, "KiB more") end
 
 e:reset()

@@ -10,6 +10,7 @@
 
 local agora_chat = require "agora_chat"
 local emulator = require "spec.emulator.client"
+local process = require "spec.support.process"
 local socket = require "socket"
 
 local USERS = tonumber(os.getenv "LOAD_USERS" or 3000)
@@ -91,33 +92,10 @@ local function limited(limit, bounds, at)
   e:stop()
 end
 
-local function own_pid()
-  local f = assert(io.open "/proc/self/stat")
-  local pid = f:read "*n"
-  f:close()
-  return pid
-end
-
-local PID = own_pid()
-
 local function resident_kib()
   collectgarbage()
   collectgarbage()
-  local f = assert(io.open "/proc/self/status")
-  local kib = tonumber(f:read "*a":match "VmRSS:%s*(%d+)")
-  f:close()
-  return kib
-end
-
--- The pipe that is used to look counts once or twice, so the least of three.
-local function descriptors()
-  local least = math.huge
-  for _ = 1, 3 do
-    local p = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(PID)))
-    least = math.min(least, p:read "*n")
-    p:close()
-  end
-  return least
+  return process.resident_kib()
 end
 
 -- As many calls as go, without a pace.
@@ -125,23 +103,23 @@ local function calls(threaded)
   local e = emulator.start { settings = { auto_users = true } }
   e:reset()
   e:set { auto_users = true }
-  local before = descriptors()
+  local before = process.descriptors()
   local client = new(e, { rate_per_s = false, threaded = threaded })
-  local idle = descriptors()
+  local idle = process.descriptors()
   local warm_kib, open
   local run = sweep(client, CALLS, { each = function(done)
-    if done == math.floor(CALLS / 5) then warm_kib, open = resident_kib(), descriptors() end
+    if done == math.floor(CALLS / 5) then warm_kib, open = resident_kib(), process.descriptors() end
   end })
   local grown_kib = resident_kib() - warm_kib
   local stats = client:stats()
   client:close()
   local stop = socket.gettime() + 5
-  while descriptors() > before and socket.gettime() < stop do socket.sleep(0.05) end
+  while process.descriptors() > before and socket.gettime() < stop do socket.sleep(0.05) end
   check_none_lost(run, CALLS)
   figure(grown_kib <= 512, "KiB grown after warm-up", "%d", grown_kib, "<= 512")
   figure(stats.connections <= 32, "connections opened", "%d", stats.connections, "<= 32")
   figure(open - idle <= stats.connections, "descriptors for them", "%d", open - idle, "one each")
-  figure(descriptors() <= before, "descriptors left", "%d", descriptors() - before, "none")
+  figure(process.descriptors() <= before, "descriptors left", "%d", process.descriptors() - before, "none")
   print(("      %.1f s, %.0f calls a second, most of it the emulator's time; %d KiB resident"):format(run.seconds,
     run.ok / run.seconds, warm_kib))
   e:stop()
@@ -165,13 +143,13 @@ local function many_clients()
     if i % 50 == 0 then collectgarbage() end
     if i == math.floor(CLIENTS / 5) then
       warm_kib = resident_kib()
-      before = descriptors()
+      before = process.descriptors()
     end
   end
   local grown_kib = resident_kib() - warm_kib
   figure(ok == CLIENTS, "answered", "%d of " .. CLIENTS, ok, "all")
   figure(grown_kib <= 1024, "KiB grown after warm-up", "%d", grown_kib, "<= 1024")
-  figure(descriptors() <= before, "descriptors left", "%d", descriptors() - before, "none")
+  figure(process.descriptors() <= before, "descriptors left", "%d", process.descriptors() - before, "none")
   print(("      %.1f s, %.2f ms a client"):format(socket.gettime() - began, 1000 * (socket.gettime() - began) / CLIENTS))
   e:stop()
 end

@@ -375,8 +375,11 @@ static void gather(struct ac_engine *engine)
 static void act(struct ac_engine *engine, curl_socket_t fd, int what)
 {
   int running;
-  CURLMcode code = curl_multi_socket_action(engine->multi, fd, what, &running);
+  CURLMcode code;
 
+  if (engine->lost != CURLE_OK)
+    return; /* not to be trusted any more */
+  code = curl_multi_socket_action(engine->multi, fd, what, &running);
   if (code == CURLM_ABORTED_BY_CALLBACK) /* epoll refused a socket */
     engine->lost = CURLE_ABORTED_BY_CALLBACK;
   else if (code == CURLM_OUT_OF_MEMORY || code == CURLM_INTERNAL_ERROR)
